@@ -1,0 +1,54 @@
+# Everything a newcomer types. `make demo` and `make test` set up a fresh machine by themselves.
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?= dev,vizdoom
+BIN    := $(VENV)/bin
+
+# A folder of local wheels, when pip is configured with one (pip separates by spaces, uv by commas).
+space  := $(subst ,, )
+WHEELS := $(or $(UV_FIND_LINKS),$(subst $(space),$(strip ,),$(strip $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)))))
+export UV_FIND_LINKS := $(WHEELS)
+# No NVIDIA driver and no wheel folder: ask for torch's CPU build, so that a laptop does not fetch CUDA.
+ifeq ($(WHEELS)$(shell command -v nvidia-smi 2>/dev/null),)
+export UV_TORCH_BACKEND ?= cpu
+endif
+
+.PHONY: setup demo test test-slow test-gpu lint bench constraints clean
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+demo: setup           ## record, train, align and report, in minutes on two CPU cores
+	$(BIN)/flexlam demo --out demo --overwrite
+
+test: setup           ## the whole fast suite
+	$(BIN)/python -m pytest -m 'not slow and not gpu'
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu
+
+lint: setup           ## style, types and the floors of the package
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup          ## speed, against ceilings measured in the same run
+	$(BIN)/python benchmarks/bench.py
+
+constraints: setup    ## pin the newest versions that pyproject.toml allows (torch stays as pinned)
+	echo 'torch==2.13.0' > $(VENV)/torch.pin
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 -c $(VENV)/torch.pin \
+	  --no-annotate --no-header --no-emit-find-links -q | grep -vE '^(nvidia|cuda|triton|torch==)' > $(VENV)/constraints.new
+	(echo '# Exact versions for development, tests and the demo (Python 3.11 to 3.13). Regenerate with `make constraints`.'; \
+	  (cat $(VENV)/constraints.new $(VENV)/torch.pin) | sort) > constraints.txt
+
+clean:
+	rm -rf $(VENV) demo

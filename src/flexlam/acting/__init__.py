@@ -1,0 +1,1 @@
+"""Agents and recordings: everything that steps an environment."""

@@ -1,0 +1,82 @@
+"""Record a suite as a LeRobot dataset, from settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from flexlam.acting.collect import Behaviour, Expert, Mixed, Random, collect
+from flexlam.core import catalog
+from flexlam.core.config import Config, component
+from flexlam.core.files import new_output_folder
+from flexlam.data.lerobot_writer import LeRobotWriter
+from flexlam.envs.base import Suite
+from flexlam.envs.overlay import OverlayConfig, OverlaySuite
+
+
+class RecordingConfig(Config):
+    """Settings of a recording."""
+
+    suite: str = "vizdoom"
+    """Name of the suite."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to record; empty means all of them."""
+    num_frames: int = Field(default=10_000, ge=2)
+    """Frames of each task."""
+    behaviour: Literal["expert", "random", "mixed"] = "mixed"
+    """expert, random (held random actions), or mixed (the expert with bursts of held random actions)."""
+    noise: float = Field(default=0.15, ge=0, lt=1)
+    """Share of random decisions in the mixed behaviour."""
+    seed: int = 0
+    """Everything random follows from it; recorded episodes never share a seed with validation or test episodes."""
+    overlays: tuple[component(OverlayConfig), ...] = ()  # type: ignore[valid-type]
+    """Exogenous nuisance drawn over the frames, in this order."""
+
+
+def make_suite(config: RecordingConfig) -> Suite:
+    """The suite with its overlays.
+
+    Raises:
+        ConfigError: there is no such suite, or a package that it needs is missing.
+    """
+    suite = catalog.lookup("suite", config.suite)()
+    if not config.overlays:
+        return suite
+    overlays = [catalog.lookup("overlay", overlay.name)(overlay) for overlay in config.overlays]
+    return OverlaySuite(suite, overlays, config.seed)
+
+
+def record(
+    config: RecordingConfig,
+    out: Path,
+    with_actions: bool = True,
+    overwrite: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Write a lossless LeRobot v3.0 dataset; without actions it holds frames and rewards only.
+
+    Raises:
+        ConfigError, OutputError: nothing was recorded.
+        SuiteError: a game crashed; what was recorded before lies in `out`, whole.
+    """
+    suite = make_suite(config)
+    new_output_folder(out, overwrite)
+    spec = suite.action_spec if with_actions else None
+    with LeRobotWriter(out, suite.fps, suite.frame_shape, spec) as writer:
+        collect(
+            suite,
+            config.tasks or suite.tasks,
+            config.num_frames,
+            _behaviour(config),
+            config.seed,
+            writer,
+            with_actions=with_actions,
+            progress=progress,
+        )
+
+
+def _behaviour(config: RecordingConfig) -> Behaviour:
+    if config.behaviour == "mixed":
+        return Mixed(config.noise)
+    return Expert() if config.behaviour == "expert" else Random()

@@ -1,0 +1,124 @@
+"""What the codes are doing, and whether it is time to align them: label-free, on validation transitions.
+
+Thresholds were set on, and the verdict validated against, real runs: docs/health.md.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+Verdict = Literal["ready to align", "collapsed", "still learning"]
+
+MIN_PERPLEXITY = 2.0
+"""A slot below this takes practically one code, whatever happens in the picture."""
+MIN_GAIN = 0.05
+"""The whole code must lower the error of the empty one by at least this share ..."""
+MIN_SHUFFLE_RATIO = 1.05
+"""... and codes of other transitions must do worse than the right ones by at least this factor."""
+MAX_RECENT_FALL = 0.08
+"""A model whose error fell by more than this share over the second half of its training is still learning."""
+
+
+@dataclass(frozen=True)
+class SlotUsage:
+    """How one slot is used."""
+
+    slot: int
+    """1..K."""
+    codes_used: int
+    """Number of different codes seen."""
+    perplexity: float
+    """exp of the entropy: the effective number of codes."""
+    bits: float
+    """Entropy; bounded by log2 of the number of transitions measured."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """One look at the bottleneck."""
+
+    verdict: Verdict
+    reason: str
+    slots: tuple[SlotUsage, ...]
+    bits_used: float
+    """Sum of the slots' entropies: an upper bound of the information carried."""
+    bits_nominal: float
+    """K · log2 |C|."""
+    prefix_curve: dict[int, float]
+    """k -> squared error of the decoded frame over that of copying o_t."""
+    shuffle_ratio: float
+    """Error with codes of other transitions over error with the right ones; 1 means the decoder ignores them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def slot_usage(indices: Int[Tensor, "N K"]) -> tuple[SlotUsage, ...]:
+    """Codes used, perplexity and entropy of each slot over N transitions."""
+    usage = []
+    for slot, column in enumerate(indices.cpu().unbind(1), start=1):
+        counts = torch.unique(column, return_counts=True)[1].double()
+        shares = counts / counts.sum()
+        entropy = -float((shares * shares.log()).sum())
+        usage.append(SlotUsage(slot, len(counts), math.exp(entropy), entropy / math.log(2)))
+    return tuple(usage)
+
+
+def judge(
+    slots: Sequence[SlotUsage],
+    bits_nominal: float,
+    prefix_curve: Mapping[int, float],
+    shuffle_ratio: float,
+    history: Sequence[tuple[int, float]],
+) -> Health:
+    """Weigh the evidence.
+
+    `history` holds (step, full-code error over copy error) of every evaluation so far, this one included.
+    """
+    verdict, reason = _verdict(slots, prefix_curve, shuffle_ratio, history)
+    bits_used = sum(slot.bits for slot in slots)
+    return Health(verdict, reason, tuple(slots), bits_used, bits_nominal, dict(prefix_curve), shuffle_ratio)
+
+
+def _verdict(
+    slots: Sequence[SlotUsage],
+    curve: Mapping[int, float],
+    shuffle_ratio: float,
+    history: Sequence[tuple[int, float]],
+) -> tuple[Verdict, str]:
+    if not all(map(math.isfinite, (*curve.values(), shuffle_ratio))):
+        return "collapsed", "the error of the decoded frames is not finite"
+    typical = sorted(slot.perplexity for slot in slots)[len(slots) // 2]
+    if typical < MIN_PERPLEXITY:
+        return "collapsed", f"half of the slots take one code or nearly so (median perplexity {typical:.1f})"
+    gain = 1 - curve[max(curve)] / max(curve[min(curve)], 1e-12)
+    if shuffle_ratio < MIN_SHUFFLE_RATIO:
+        return "collapsed", (
+            f"the decoder ignores the codes: those of other transitions do only {shuffle_ratio:.3f}× as badly"
+        )
+    if gain < MIN_GAIN:
+        return "collapsed", f"the whole code lowers the error of the empty one by only {gain:.1%}"
+    fall = recent_fall(history)
+    if fall is None:
+        return "still learning", "too early to tell: fewer than three evaluations"
+    if fall > MAX_RECENT_FALL:
+        return "still learning", f"the error fell by {fall:.0%} over the second half of the training so far"
+    return "ready to align", (
+        f"codes are used (median perplexity {typical:.0f}), the decoder needs them ({shuffle_ratio:.2f}× worse when "
+        f"shuffled), and the error has settled ({fall:.1%} over the second half)"
+    )
+
+
+def recent_fall(history: Sequence[tuple[int, float]]) -> float | None:
+    """Share by which the error fell since the evaluation nearest to half the steps; None with too few of them."""
+    if len(history) < 3:
+        return None
+    last_step, last = history[-1]
+    _, middle = min(history[:-1], key=lambda item: abs(item[0] - last_step / 2))
+    return 1 - last / max(middle, 1e-12)

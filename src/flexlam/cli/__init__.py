@@ -1,0 +1,79 @@
+"""flexlam <verb>: the command line. Help imports no torch; a verb's module loads when the verb runs."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from flexlam import __version__
+from flexlam.core.errors import FlexlamError, did_you_mean
+
+# verb -> (module, what it does). A verb of two words is a key of two words.
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("flexlam.cli.demo", "the whole pipeline on a real 3-D game: record, train, align, report"),
+    "collect": ("flexlam.cli.collect", "record episodes of a suite as a LeRobot dataset"),
+    "data info": ("flexlam.cli.data_info", "look into a dataset or a frame store"),
+    "data check": ("flexlam.cli.data_check", "find what would trouble training"),
+    "data convert": ("flexlam.cli.data_convert", "build the frame store that training reads"),
+    "train lam": ("flexlam.cli.train_lam", "stage 1: a latent action model, from video alone"),
+    "train translator": ("flexlam.cli.train_translator", "stage 3: codes to actions, from a few labels"),
+    "train joint": ("flexlam.cli.train_joint", "stage 4: let the labels shape the codes too"),
+    "eval alignment": ("flexlam.cli.eval_alignment", "action loss and accuracy at every k, beside baselines"),
+    "eval reconstruction": ("flexlam.cli.eval_reconstruction", "PSNR and SSIM of decoded frames at every k"),
+    "list": ("flexlam.cli.list_names", "every name in the catalogue"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code: 0 done, 1 a check failed, 2 the user can mend it, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"flexlam {__version__}")
+        return 0
+    try:
+        verb, rest = _split(arguments)
+        return import_module(VERBS[verb][0]).run(f"flexlam {verb}", rest) or 0
+    except FlexlamError as error:
+        print(f"flexlam: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        detail = f" ({stop})" if str(stop) else ""
+        print(f"\nflexlam: interrupted{detail}. A training run continues with --resume.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """The verb and what follows it.
+
+    Raises:
+        FlexlamError: there is no such verb.
+    """
+    words = " ".join(arguments[:2])
+    if words in VERBS:
+        return words, arguments[2:]
+    if arguments[0] in VERBS:
+        return arguments[0], arguments[1:]
+    under = [verb for verb in VERBS if verb.startswith(arguments[0] + " ")]
+    if under and (len(arguments) == 1 or arguments[1].startswith("-")):
+        print("\n".join(f"flexlam {verb:20} {VERBS[verb][1]}" for verb in under))
+        sys.exit(0 if arguments[1:] in (["-h"], ["--help"]) else 2)
+    raise FlexlamError(f"There is no verb {words if under else arguments[0]!r}. {did_you_mean(words, VERBS)}")
+
+
+def _help() -> str:
+    lines = [f"  {verb:20} {what}" for verb, (_, what) in VERBS.items()]
+    return "\n".join(
+        [
+            f"flexlam {__version__}: learn actions from video.",
+            "",
+            "usage: flexlam VERB [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "`flexlam VERB --help` explains a verb; `flexlam VERB PRESET --help` lists every setting of a preset.",
+        ]
+    )

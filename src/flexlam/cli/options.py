@@ -1,0 +1,34 @@
+"""Options that several verbs share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a result goes."""
+
+    out: Path
+    """Folder for the result."""
+    overwrite: bool = False
+    """Replace what the folder holds."""
+    quiet: bool = False
+    """No progress bars."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumableOutput(Output):
+    """Where a long run goes."""
+
+    resume: bool = False
+    """Continue an interrupted run in the folder, exactly where its last checkpoint stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A measurement on a run."""
+
+    json: Path | None = None
+    """Write the figures to this file, too."""
+    quiet: bool = False
+    """No progress bars."""

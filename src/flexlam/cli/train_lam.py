@@ -1,0 +1,26 @@
+"""flexlam train lam PRESET --data STORE --out RUN."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexlam.cli.options import ResumableOutput
+from flexlam.cli.parse import parse_with_preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainLam(ResumableOutput):
+    """Train a latent action model on action-free transitions."""
+
+    data: Path
+    """Frame store (flexlam data convert)."""
+
+
+def run(prog: str, arguments: Sequence[str]) -> None:
+    """Parse and train."""
+    options, settings = parse_with_preset(TrainLam, "lam", prog, arguments)
+    from flexlam.training.lam import train_lam
+
+    done = train_lam(settings, options.data, options.out, options.overwrite, options.resume)
+    health = done.read_json("health.json")
+    print(f"Verdict: {health['verdict']} ({health['reason']}).\nModel: {done.model}")

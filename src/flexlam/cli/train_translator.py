@@ -1,0 +1,29 @@
+"""flexlam train translator PRESET --lam RUN --data STORE --out RUN."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexlam.cli.options import Output
+from flexlam.cli.parse import parse_with_preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTranslator(Output):
+    """Fit a translator from the codes of a trained model to actions, on a few labels."""
+
+    lam: Path
+    """Run folder of the latent action model (flexlam train lam or joint)."""
+    data: Path
+    """Frame store with actions; the labels are drawn from its training episodes."""
+
+
+def run(prog: str, arguments: Sequence[str]) -> None:
+    """Parse and fit."""
+    options, settings = parse_with_preset(TrainTranslator, "translator", prog, arguments)
+    from flexlam.training.translator import train_translator
+
+    done = train_translator(settings, options.lam, options.data, options.out, options.overwrite)
+    fit = done.read_json("fit.json")
+    losses = ", ".join(f"{loss:.3f}" for loss in fit["heldout_loss"])
+    print(f"Held-out loss inside the labels: {losses}.\nTranslator: {done.model}")

@@ -1,0 +1,1 @@
+"""Words everybody uses: types, action spec, config, catalogue, errors, seeding, files, checkpoints."""

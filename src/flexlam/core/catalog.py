@@ -1,0 +1,78 @@
+"""Every component by name. Adding one is a new file and one line here.
+
+The values are lazy "module:Class" strings, so that optional packages stay optional and listing imports nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from flexlam.core.errors import ConfigError, did_you_mean
+
+CATALOG: dict[str, dict[str, str]] = {
+    "reader": {
+        "lerobot": "flexlam.data.readers.lerobot:LeRobotReader",
+        "video-folder": "flexlam.data.readers.video_folder:VideoFolderReader",
+    },
+    "suite": {
+        "vizdoom": "flexlam.envs.vizdoom:VizdoomSuite",
+    },
+    "overlay": {
+        "texture": "flexlam.envs.overlay:DriftingTexture",
+        "flicker": "flexlam.envs.overlay:Flicker",
+        "sprites": "flexlam.envs.overlay:MovingSprites",
+    },
+    "encoder": {
+        "pair": "flexlam.lam.encoders.pair:PairEncoder",
+    },
+    "quantizer": {
+        "fsq": "flexlam.bottleneck.fsq:FSQ",
+    },
+    "decoder": {
+        "regression": "flexlam.lam.decoders.regression:RegressionDecoder",
+        "flow": "flexlam.lam.decoders.flow:FlowDecoder",
+    },
+    "translator": {
+        "prefix-sampled": "flexlam.translator.serving:PrefixSampledTranslator",
+        "per-prefix": "flexlam.translator.serving:PerPrefixTranslator",
+    },
+    "tracker": {
+        "tensorboard": "flexlam.training.trackers:TensorBoardTracker",
+        "wandb": "flexlam.training.trackers:WandbTracker",
+    },
+    "preset": {
+        "vizdoom-tiny": "flexlam.presets.vizdoom:vizdoom_tiny",
+        "vizdoom-small": "flexlam.presets.vizdoom:vizdoom_small",
+        "vizdoom": "flexlam.presets.vizdoom:vizdoom",
+    },
+}
+
+
+def names(kind: str) -> list[str]:
+    """Every name of one kind.
+
+    Raises:
+        ConfigError: the kind is unknown.
+    """
+    if kind not in CATALOG:
+        raise ConfigError(f"There is no kind of component called {kind!r}. {did_you_mean(kind, CATALOG)}")
+    return sorted(CATALOG[kind])
+
+
+def lookup(kind: str, name: str) -> Any:
+    """Import and return the class or function that a name stands for.
+
+    Raises:
+        ConfigError: the kind or the name is unknown, or an optional package that it needs is missing.
+    """
+    if name not in names(kind):
+        raise ConfigError(f"There is no {kind} called {name!r}. {did_you_mean(name, CATALOG[kind])}")
+    module, _, attribute = CATALOG[kind][name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("flexlam"):
+            raise
+        raise ConfigError(
+            f"The {kind} {name!r} needs the package {error.name!r}, which is not installed. "
+            f"Install it with: pip install {error.name}"
+        ) from error

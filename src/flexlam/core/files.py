@@ -1,0 +1,125 @@
+"""Files that are either whole or absent: write beside, flush, rename."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from flexlam.core.errors import OutputError
+
+
+def content_hash(data: bytes) -> str:
+    """First 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """`content_hash` of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one step; after a crash it holds the old content or the new, never half.
+
+    Raises:
+        OutputError: the disk is full or the place cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with explain_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends without an error.
+
+    Raises:
+        OutputError: the disk is full or the place cannot be written; nothing is left behind.
+    """
+    with explain_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        beside.chmod(0o755)
+        try:
+            yield beside
+            if path.is_dir():
+                old = beside.with_suffix(".old")
+                path.rename(old)
+                beside.rename(path)
+                shutil.rmtree(old)
+            else:
+                beside.rename(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into an `OutputError` that says how to mend them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise OutputError(
+                f"There is no room left to write {path} ({error.strerror}). "
+                "Free some space or choose another --out folder; nothing half-written was kept."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+            raise OutputError(
+                f"{path} cannot be written ({error.strerror}). Choose an --out folder that you may write to."
+            ) from error
+        raise
+
+
+def new_output_folder(path: Path, overwrite: bool) -> None:
+    """Make sure that a fresh result can be put at `path`; an existing one is removed only when told to.
+
+    Raises:
+        OutputError: the folder exists and is not empty (and `overwrite` is off), or cannot be written.
+    """
+    with explain_write_errors(path):
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is a file; give a folder for the output.")
+        if path.is_dir() and any(path.iterdir()):
+            if not overwrite:
+                raise OutputError(
+                    f"{path} already holds something. Add --overwrite to replace it, "
+                    "--resume to continue a run, or choose another --out folder."
+                )
+            if Path.cwd().is_relative_to(path.resolve()):
+                raise OutputError(f"{path} holds the folder you are in; choose another --out folder.")
+            _empty(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.parent / f".{path.name}.{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+
+
+def _empty(path: Path) -> None:
+    """Remove what a folder holds, and not the folder, which may be a link to another disk."""
+    for child in path.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()

@@ -1,0 +1,1 @@
+"""From any dataset to transitions: readers, frame store, labels, batches."""

@@ -1,0 +1,210 @@
+"""Look into a dataset or a frame store, and find what would trouble training."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from flexlam.core.errors import DataError
+from flexlam.data.episodes import EpisodeInfo, Reader
+from flexlam.data.readers import open_dataset
+from flexlam.data.store import MANIFEST, FrameStore
+
+FRAMES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One finding; an error makes an episode unusable, a warning makes it doubtful."""
+
+    severity: Literal["error", "warning"]
+    episode: str
+    """Name of the episode; empty where the finding is about the whole dataset."""
+    what: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Everything that was found."""
+
+    path: str
+    num_episodes: int
+    num_frames: int
+    rows: tuple[CheckRow, ...]
+    strict: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """No errors; when strict, no warnings either."""
+        return not any(self.strict or row.severity == "error" for row in self.rows)
+
+    def table(self) -> str:
+        """As text for people."""
+        head = f"{self.path}: {self.num_episodes} episodes, {self.num_frames:,} frames read"
+        counts = Counter(row.severity for row in self.rows)
+        if not self.rows:
+            return f"{head}; nothing to complain about."
+        width = max(len(row.episode) for row in self.rows)
+        lines = [f"  {row.severity:<8} {row.episode:<{width}}  {row.what}" for row in self.rows]
+        return "\n".join([f"{head}; {counts['error']} error(s), {counts['warning']} warning(s).", *lines])
+
+    def to_json(self) -> str:
+        """As JSON for programs."""
+        return json.dumps(asdict(self) | {"ok": self.ok}, indent=2)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a dataset or a frame store holds, without decoding a frame; plain JSON values.
+
+    Raises:
+        DataError: it is neither, or is damaged.
+    """
+    path = Path(path)
+    if (path / MANIFEST).is_file():
+        store = FrameStore.open(path)
+        lengths, tasks = store.episodes.lengths.tolist(), list(store.episodes.tasks)
+        about: dict[str, Any] = {"format": "frame store", "codec": store.manifest.codec}
+        about |= {"content_hash": store.content_hash, "source": store.manifest.source}
+        num_frames: int | None = store.num_frames
+        fps, shape, spec = store.fps, store.frame_shape, store.action_spec
+    else:
+        reader = open_dataset(path)
+        episodes, info = reader.episodes(), reader.info
+        lengths, tasks = [episode.length for episode in episodes], [episode.task for episode in episodes]
+        about = {"format": info.format}
+        num_frames, fps, shape, spec = info.num_frames, info.fps, info.frame_shape, info.action_spec
+    known = [length for length in lengths if length is not None]
+    return about | {
+        "path": str(path),
+        "num_episodes": len(lengths),
+        "num_frames": num_frames,
+        "seconds": None if num_frames is None else num_frames / fps,
+        "fps": fps,
+        "frame_shape": list(shape),
+        "episode_length": {"min": min(known), "mean": sum(known) / len(known), "max": max(known)} if known else None,
+        "action_spec": None if spec is None else spec.model_dump(mode="json"),
+        "tasks": dict(Counter(tasks)),
+        "num_bytes": _num_bytes(path),
+    }
+
+
+def as_lines(description: dict[str, Any]) -> str:
+    """What `describe` returns, as text for people."""
+    width = max(len(key) for key in description)
+    return "\n".join(f"{key.replace('_', ' '):<{width}}  {_plain(value)}" for key, value in description.items())
+
+
+def check(path: Path, strict: bool = False) -> CheckReport:
+    """Read a whole dataset or frame store and list what is wrong with it; `strict` lets warnings count.
+
+    Raises:
+        DataError: it cannot be opened at all.
+    """
+    path = Path(path)
+    return _check_store(path, strict) if (path / MANIFEST).is_file() else _check_dataset(path, strict)
+
+
+def _check_dataset(path: Path, strict: bool) -> CheckReport:
+    reader = open_dataset(path)
+    rows: list[CheckRow] = []
+    num_frames, shapes = 0, {reader.info.frame_shape}
+    episodes = reader.episodes()
+    for episode in episodes:
+        try:
+            count, constant, seen = _watch(reader, episode)
+        except DataError as error:
+            rows.append(CheckRow("error", episode.name, f"cannot be read: {error}"))
+            continue
+        num_frames += count
+        for shape in sorted(seen - shapes):
+            rows.append(CheckRow("warning", episode.name, f"resolution changes to {shape[0]} x {shape[1]}"))
+        shapes |= seen
+        if count < 2:
+            rows.append(CheckRow("warning", episode.name, f"has {count} frame(s); a transition needs two"))
+        elif constant:
+            rows.append(CheckRow("warning", episode.name, "every frame is the same"))
+        rows += _check_columns(reader, episode, count)
+    return CheckReport(str(path), len(episodes), num_frames, tuple(rows), strict)
+
+
+def _watch(reader: Reader, episode: EpisodeInfo) -> tuple[int, bool, set[tuple[int, int, int]]]:
+    """Number of frames, whether all are equal, and their shapes."""
+    count, constant, seen = 0, True, set()
+    first: np.ndarray | None = None
+    for frame in reader.frames(episode):
+        first = frame if first is None else first
+        constant = constant and np.array_equal(frame, first)
+        height, width, channels = frame.shape
+        seen.add((height, width, channels))
+        count += 1
+    return count, constant, seen
+
+
+def _check_columns(reader: Reader, episode: EpisodeInfo, count: int) -> list[CheckRow]:
+    try:
+        columns = reader.columns(episode)
+    except DataError as error:
+        return [CheckRow("error", episode.name, f"cannot be read: {error}")]
+    found = []
+    if len(columns.times) != count:
+        found.append(f"{count} frames but {len(columns.times)} times")
+    elif not (np.diff(columns.times) > 0).all():
+        found.append("times do not increase")
+    spec = reader.info.action_spec
+    if spec is not None:
+        if columns.actions is None or len(columns.actions) != count:
+            found.append(f"{count} frames but {0 if columns.actions is None else len(columns.actions)} actions")
+        else:
+            try:
+                spec.check(columns.actions, episode.name)
+            except DataError as error:
+                found.append(str(error))
+    if columns.rewards is not None and not np.isfinite(columns.rewards).all():
+        found.append("rewards contain NaN or infinity")
+    return [CheckRow("error", episode.name, what) for what in found]
+
+
+def _check_store(path: Path, strict: bool) -> CheckReport:
+    store = FrameStore.open(path)
+    rows: list[CheckRow] = []
+    try:
+        store.verify()
+    except DataError as error:
+        rows.append(CheckRow("error", "", str(error)))
+        return CheckReport(str(path), store.num_episodes, 0, tuple(rows), strict)
+    table = store.episodes
+    for name, start, length in zip(table.names, table.starts, table.lengths, strict=True):
+        if store.actions is not None and store.action_spec is not None:
+            try:
+                store.action_spec.check(store.actions[start : start + length], name)
+            except DataError as error:
+                rows.append(CheckRow("error", name, str(error)))
+        if _constant(store, int(start), int(length)):
+            rows.append(CheckRow("warning", name, "every frame is the same"))
+    return CheckReport(str(path), store.num_episodes, store.num_frames, tuple(rows), strict)
+
+
+def _constant(store: FrameStore, start: int, length: int) -> bool:
+    first = store.frames(np.array([start]))
+    for begin in range(start, start + length, FRAMES_AT_ONCE):
+        if (store.frames(np.arange(begin, min(begin + FRAMES_AT_ONCE, start + length))) != first).any():
+            return False
+    return True
+
+
+def _num_bytes(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return " x ".join(str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)

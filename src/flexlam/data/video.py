@@ -1,0 +1,140 @@
+"""Video files through PyAV: encode a stream of frames, decode a stretch of one."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from flexlam.core.errors import DataError
+
+# A key frame at least this often: random access costs little, files grow by about a tenth.
+KEY_FRAME_EVERY = 8
+HEADER_BYTES = 4096
+
+
+class VideoEncoder:
+    """One mp4 file (H.264) that frames are appended to; `crf=None` is lossless RGB.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written.
+    """
+
+    def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int, int], crf: int | None) -> None:
+        self.path = path
+        self.num_frames = 0
+        self.codec = "libx264" if crf is not None else "libx264rgb"
+        self.pix_fmt = "yuv444p" if crf is not None else "rgb24"
+        quality = {"crf": str(crf)} if crf is not None else {"qp": "0"}
+        # A muxer that cannot even write its header brings the whole process down, so fail before it tries.
+        path.write_bytes(bytes(HEADER_BYTES))
+        self._container: Any = av.open(str(path), "w", format="mp4")
+        stream: Any = self._container.add_stream(
+            self.codec,
+            rate=Fraction(fps).limit_denominator(100_000),
+            options={**quality, "preset": "veryfast", "g": str(KEY_FRAME_EVERY)},
+        )
+        stream.height, stream.width = frame_shape[:2]
+        stream.pix_fmt = self.pix_fmt
+        self._stream = stream
+
+    def append(self, frame: np.ndarray) -> None:
+        """Encode a frame (H, W, 3) uint8."""
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts = self.num_frames
+        picture.time_base = 1 / self._stream.codec_context.framerate
+        self._container.mux(self._stream.encode(picture))
+        self.num_frames += 1
+
+    def close(self) -> None:
+        """Write what the encoder still holds, and the file's index."""
+        try:
+            self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+
+def decode(path: Path, start: float = 0.0, num_frames: int | None = None) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 from `start` seconds on, at most `num_frames`, streamed.
+
+    Raises:
+        DataError: the file is no video, is damaged, or ends before `num_frames`.
+    """
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = video_stream(container, path)
+            offset = float((stream.start_time or 0) * (stream.time_base or 0))
+            first = start + offset - 0.5 / float(stream.average_rate or 30)
+            if start > 0 and stream.time_base:
+                container.seek(int((start + offset) / stream.time_base), stream=stream)
+            for picture in container.decode(stream):
+                if start > 0 and picture.time is not None and picture.time < first:
+                    continue
+                if num_frames is not None and count == num_frames:
+                    return
+                yield picture.to_ndarray(format="rgb24")
+                count += 1
+    except (FFmpegError, OSError) as error:
+        raise DataError(
+            f"{path} cannot be decoded after frame {count} ({_reason(error)}). "
+            "The file may be truncated or no video; replace or remove it."
+        ) from error
+    if num_frames is not None and count < num_frames:
+        raise DataError(f"{path} ends after {count} of {num_frames} frames; the file is truncated. Replace it.")
+
+
+def frame_times(path: Path) -> np.ndarray:
+    """(T,) float64 seconds since the first frame, read from the packets without decoding.
+
+    Raises:
+        DataError: the file is no video or is damaged.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = video_stream(container, path)
+            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+            stamps = [packet.pts for packet in packets]
+            if not stamps or stream.time_base is None or any(stamp is None for stamp in stamps):
+                return np.arange(len(stamps)) / float(stream.average_rate or 30)
+            ticks: np.ndarray = np.sort(np.array(stamps, np.int64))
+            seconds: np.ndarray = (ticks - ticks[0]) * float(stream.time_base)
+            return seconds
+    except (FFmpegError, OSError) as error:
+        raise DataError(f"{path} cannot be read ({_reason(error)}). Replace or remove it.") from error
+
+
+def probe(path: Path) -> tuple[tuple[int, int, int], float, int | None]:
+    """Frame shape (H, W, 3), frames per second, and number of frames where the header tells.
+
+    Raises:
+        DataError: the file is no video or is damaged.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = video_stream(container, path)
+            fps = float(stream.average_rate or stream.guessed_rate or 0)
+            if not fps or not stream.codec_context.height:
+                raise DataError(f"{path} names neither its frame rate nor its size; it may be truncated. Replace it.")
+            shape = (stream.codec_context.height, stream.codec_context.width, 3)
+            return shape, fps, stream.frames or None
+    except (FFmpegError, OSError) as error:
+        raise DataError(f"{path} cannot be read as video ({_reason(error)}). Replace or remove it.") from error
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """The first video stream.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not container.streams.video:
+        raise DataError(f"{path} holds no video stream. Remove it, or convert it to mp4 with a video track.")
+    return container.streams.video[0]
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)

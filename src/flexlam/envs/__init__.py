@@ -1,0 +1,1 @@
+"""Environments to record from and act in: a suite a file."""

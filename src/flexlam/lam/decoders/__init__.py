@@ -1,0 +1,1 @@
+"""From a frame and a latent action to the next frame."""

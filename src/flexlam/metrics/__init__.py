@@ -1,0 +1,1 @@
+"""Measures of a result: image quality, and how sure a mean is."""

@@ -1,0 +1,82 @@
+"""ViZDoom at three sizes: seconds (tests), minutes on two CPU cores (the demo), a GPU."""
+
+from flexlam.acting.recording import RecordingConfig
+from flexlam.bottleneck.fsq import FSQ
+from flexlam.data.labels import LabelBudget
+from flexlam.envs.vizdoom import VizdoomSuite
+from flexlam.evaluate.alignment import AlignmentConfig
+from flexlam.evaluate.reconstruction import ReconstructionConfig
+from flexlam.lam.decoders.flow import FlowDecoder
+from flexlam.lam.decoders.regression import RegressionDecoder
+from flexlam.lam.encoders.pair import PairEncoder
+from flexlam.lam.model import LatentActionModel
+from flexlam.presets.base import Preset
+from flexlam.training.fit import FitConfig
+from flexlam.training.joint import JointConfig
+from flexlam.training.lam import LamRunConfig
+from flexlam.training.loop import LoopConfig
+from flexlam.training.optimizer import OptimizerConfig
+from flexlam.training.translator import TranslatorRunConfig
+from flexlam.translator.base import HourglassConfig
+from flexlam.translator.serving import PrefixSampledTranslator
+
+
+def vizdoom_tiny() -> Preset:
+    """Everything once, too small to learn much: for tests and for trying commands out (seconds)."""
+    translator = PrefixSampledTranslator.Config(network=HourglassConfig(wide_dim=32, narrow_dim=16, num_blocks=1))
+    fit = FitConfig(max_steps=40, evaluate_every=10, patience=2, num_folds=2)
+    labels = LabelBudget(count=64)
+    model = LatentActionModel.Config(
+        num_slots=4,
+        encoder=PairEncoder.Config(dim=32, depth=1, num_heads=2),
+        decoder=RegressionDecoder.Config(patch_size=16, dim=32, depth=1, num_heads=2),
+    )
+    loop = LoopConfig(num_steps=40, batch_size=16, log_every=10, evaluate_every=10, checkpoint_every=10)
+    return Preset(
+        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=400),
+        lam=LamRunConfig(lam=model, training=loop),
+        translator=TranslatorRunConfig(translator=translator, labels=labels, fit=fit),
+        joint=JointConfig(translator=translator, labels=labels, training=loop),
+        alignment=AlignmentConfig(translator=translator, labels=labels, num_draws=2, fit=fit, idm_draws=1, idm_fit=fit),
+        reconstruction=ReconstructionConfig(num_transitions=64),
+    )
+
+
+def vizdoom_small() -> Preset:
+    """The demo: `flexlam demo`. Figures and their machine: docs/demo.md.
+
+    Every size here is ours, chosen for two CPU cores; the translator's p(k) and its use of a_{t-1} are the paper's.
+    """
+    return Preset(
+        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=10_000),
+        lam=LamRunConfig(
+            lam=LatentActionModel.Config(num_slots=16),
+            training=LoopConfig(num_steps=3000, batch_size=64),
+        ),
+    )
+
+
+def vizdoom() -> Preset:
+    """One GPU, all tasks, the paper's proportions: flow decoder, K = 64. Not yet run.
+
+    Sizes that the paper's text lost are inferred from its first author's public code (docs/fidelity.md).
+    """
+    return Preset(
+        recording=RecordingConfig(tasks=VizdoomSuite.tasks, num_frames=200_000),
+        lam=LamRunConfig(
+            lam=LatentActionModel.Config(
+                num_slots=64,
+                encoder=PairEncoder.Config(patch_size=8, dim=384, depth=8, num_heads=6),
+                quantizer=FSQ.Config(levels=(7, 5, 5, 5, 5)),
+                decoder=FlowDecoder.Config(patch_size=4, dim=384, depth=12, num_heads=6),
+            ),
+            training=LoopConfig(
+                num_steps=200_000,
+                batch_size=256,
+                optimizer=OptimizerConfig(learning_rate=3e-4, warmup_steps=1000),
+                log_every=100,
+                evaluate_every=5000,
+                checkpoint_every=5000,
+            ),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""One loop and a short file a stage."""

@@ -1,0 +1,70 @@
+"""Labelled transitions as tensors: latents of the frozen model, previous action, action."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from flexlam.core.action import ActionSpec
+from flexlam.core.errors import DataError
+from flexlam.data.store import FrameStore
+from flexlam.data.transitions import TransitionIndex
+from flexlam.lam.model import LatentActionModel
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Transitions with their actions, on the CPU."""
+
+    latents: Float[Tensor, "N K D"]
+    """Quantised, of the full code."""
+    prev_action: Float[Tensor, "N A"]
+    """NaN where an episode starts."""
+    action: Float[Tensor, "N A"]
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def __getitem__(self, rows: np.ndarray | Tensor) -> "Labelled":
+        rows = torch.as_tensor(rows)
+        return Labelled(self.latents[rows], self.prev_action[rows], self.action[rows])
+
+    def with_shuffled_codes(self, generator: torch.Generator) -> "Labelled":
+        """The same actions beside the codes of other transitions."""
+        order = torch.randperm(len(self), generator=generator)
+        return Labelled(self.latents[order], self.prev_action, self.action)
+
+
+def require_actions(store: FrameStore) -> ActionSpec:
+    """The action spec of a store.
+
+    Raises:
+        DataError: the store holds no actions.
+    """
+    if store.action_spec is None:
+        raise DataError(
+            f"{store.path} holds no actions, and translating codes needs a few. Record without --no-actions, "
+            "or use data that has an action column."
+        )
+    return store.action_spec
+
+
+def encode_labelled(model: LatentActionModel, store: FrameStore, index: TransitionIndex, rows: np.ndarray) -> Labelled:
+    """Encode transitions with a frozen model.
+
+    Raises:
+        DataError: the store holds no actions.
+    """
+    require_actions(store)
+    latents, prev_actions, actions = [], [], []
+    for start in range(0, len(rows), _CHUNK):
+        batch = index.batch(store, rows[start : start + _CHUNK])
+        latents.append(model.encode(batch.obs, batch.next_obs).latents.cpu())
+        assert batch.prev_action is not None and batch.action is not None  # require_actions has seen to it
+        prev_actions.append(batch.prev_action)
+        actions.append(batch.action)
+    return Labelled(torch.cat(latents), torch.cat(prev_actions), torch.cat(actions))

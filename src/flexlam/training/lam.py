@@ -1,0 +1,139 @@
+"""Stage 1: train a latent action model on action-free transitions (FlexLAM §4.1)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flexlam.bottleneck.health import Health, judge, slot_usage
+from flexlam.bottleneck.prefix import reported_prefix_lengths
+from flexlam.core.config import Config
+from flexlam.core.machine import choose_device
+from flexlam.core.run_folder import RunFolder, refuse_changed_settings
+from flexlam.core.seeding import numpy_generator, torch_generator
+from flexlam.data.loader import BatchSampler
+from flexlam.data.transitions import TransitionIndex
+from flexlam.lam.model import LatentActionModel
+from flexlam.nn.patches import frames_to_images
+from flexlam.training.fit import seeded
+from flexlam.training.loop import LoopConfig, train
+from flexlam.training.pairs import PairConfig, SplitPairs, load_pairs
+
+KIND = "lam"
+_NUM_CODED = 1024  # validation transitions whose codes are counted
+_NUM_DECODED = 384  # validation transitions decoded at every reported k
+
+
+class LamRunConfig(Config):
+    """Settings of a stage-1 run."""
+
+    lam: LatentActionModel.Config = LatentActionModel.Config()
+    """The model."""
+    pairs: PairConfig = PairConfig()
+    """The transitions."""
+    training: LoopConfig = LoopConfig()
+    """The loop."""
+
+
+class LamStage:
+    """Batches and losses of stage 1. Actions are never read."""
+
+    def __init__(self, config: LamRunConfig, pairs: SplitPairs, run: RunFolder) -> None:
+        device = choose_device(config.training.device)
+        self.config, self.pairs, self.run = config, pairs, run
+        model = seeded(lambda: LatentActionModel(config.lam, pairs.store.frame_shape), config.training.seed, "lam")
+        self.module = model.to(device)
+        self.sampler = BatchSampler(len(pairs.train), config.training.batch_size, config.training.seed)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the batch of a step."""
+        obs, next_obs = images_of(self.pairs, self.pairs.train, self.sampler.rows(step), self.module.device)
+        generator = torch_generator(self.config.training.seed, "lam", step)
+        loss, _ = self.module.loss(obs, next_obs, generator)
+        return loss, {}
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Look at the codes on validation transitions; the newest look lies in RUN/health.json."""
+        return log_health(self.module, self.pairs, self.config.training.seed, self.run, step)
+
+
+def train_lam(config: LamRunConfig, data: Path, out: Path, overwrite: bool = False, resume: bool = False) -> RunFolder:
+    """Run stage 1 to its end; the finished model lies in OUT/model, the last look at its codes in OUT/health.json.
+
+    Raises:
+        DataError, OutputError, CheckpointError, TrainingError: see those.
+    """
+    pairs = load_pairs(data, config.pairs)
+    parents = {"data": pairs.store.content_hash}
+    values = config.model_dump(mode="json")
+    if resume:
+        run = RunFolder.open(out, KIND)
+        refuse_changed_settings(run, values, parents)
+    else:
+        run = RunFolder.create(out, KIND, values, parents, overwrite)
+    stage = LamStage(config, pairs, run)
+    train(stage, config.training, run, "Latent action model")
+    stage.module.eval().save_pretrained(run.model, parents=parents)
+    return run
+
+
+def images_of(
+    pairs: SplitPairs, index: TransitionIndex, rows: np.ndarray, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Both frames of transitions as images (B, C, H, W) in [−1, 1] on a device."""
+    batch = index.batch(pairs.store, rows, with_actions=False)
+    return frames_to_images(batch.obs.to(device)), frames_to_images(batch.next_obs.to(device))
+
+
+def log_health(model: LatentActionModel, pairs: SplitPairs, seed: int, run: RunFolder, step: int) -> dict[str, float]:
+    """Measure, keep the newest look in RUN/health.json, and return the numbers worth a curve."""
+    name = "validation/error_over_copy"
+    history = [(row["step"], row[name]) for row in run.metrics() if name in row]
+    health = measure_health(model, pairs, seed, history, step)
+    run.write_json("health.json", health.to_json())
+    curve = health.prefix_curve
+    return {
+        "error_over_copy": curve[max(curve)],
+        **{f"error_over_copy_k{k}": error for k, error in curve.items()},
+        "bits_used": health.bits_used,
+        "median_perplexity": float(np.median([slot.perplexity for slot in health.slots])),
+        "shuffle_ratio": health.shuffle_ratio,
+    }
+
+
+@torch.inference_mode()
+def measure_health(
+    model: LatentActionModel, pairs: SplitPairs, seed: int, history: list[tuple[int, float]], step: int
+) -> Health:
+    """Look at the codes of a fixed sample of validation transitions."""
+    rows = numpy_generator(seed, "health").permutation(len(pairs.validation))[:_NUM_CODED]
+    indices: list[Tensor] = []
+    errors: dict[int, float] = {}
+    shuffled, copy, seen = 0.0, 0.0, 0
+    for chunk in np.array_split(rows, max(1, len(rows) // 128)):
+        obs, next_obs = images_of(pairs, pairs.validation, chunk, model.device)
+        latents, codes = model.encode_images(obs, next_obs)
+        indices.append(codes)
+        if seen < _NUM_DECODED:
+            seen += len(chunk)
+            copy += squared_error(obs, next_obs)
+            for k in reported_prefix_lengths(model.num_slots):
+                predicted = model.decoder.predict(obs, model.prefix(latents, prefix_length=k)[0])
+                errors[k] = errors.get(k, 0.0) + squared_error(predicted, next_obs)
+            others = model.prefix(latents.roll(1, 0), prefix_length=model.num_slots)[0]
+            shuffled += squared_error(model.decoder.predict(obs, others), next_obs)
+    curve = {k: error / max(copy, 1e-12) for k, error in errors.items()}
+    full = curve[model.num_slots]
+    return judge(
+        slot_usage(torch.cat(indices)),
+        model.num_slots * model.bits_per_slot,
+        curve,
+        shuffled / max(errors[model.num_slots], 1e-12),
+        [*history, (step, full)],
+    )
+
+
+def squared_error(a: Tensor, b: Tensor) -> float:
+    """Sum of squared differences of images clipped to [−1, 1]."""
+    return float((a.clamp(-1, 1) - b).double().square().sum())

@@ -1,0 +1,34 @@
+"""Opening the finished runs that later stages build on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from flexlam.core.errors import CheckpointError
+from flexlam.core.run_folder import RunFolder
+from flexlam.lam.model import LatentActionModel
+from flexlam.training.pairs import PairConfig
+
+
+@dataclass(frozen=True)
+class LamRun:
+    """What later stages need to know of the run that made a model."""
+
+    path: Path
+    pairs: PairConfig
+    parents: dict[str, str]
+
+
+def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionModel]:
+    """The model of a stage-1 or joint run, and how its transitions were taken.
+
+    Raises:
+        CheckpointError: no such run, or it has not finished.
+    """
+    run = RunFolder.open(path, ("lam", "joint"))
+    if not (run.model / "manifest.json").exists():
+        raise CheckpointError(f"The run {path} has not finished. Continue it with: flexlam train lam PRESET --resume")
+    model = LatentActionModel.from_pretrained(run.model, device)
+    pairs = PairConfig.parse(run.header["config"]["pairs"], where=f"{path}/run.json")
+    return LamRun(path, pairs, run.header["parents"]), model

@@ -1,0 +1,129 @@
+"""Stage 3: fit a translator on the codes of a frozen model and N labels (FlexLAM §4.2)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from flexlam.bottleneck.prefix import reported_prefix_lengths
+from flexlam.core.action import ActionSpec
+from flexlam.core.config import Config, component
+from flexlam.core.machine import Device, choose_device
+from flexlam.core.run_folder import RunFolder
+from flexlam.data.labels import LabelBudget, choose_labels
+from flexlam.lam.model import LatentActionModel
+from flexlam.training.fit import Fit, FitConfig, fit_with_folds, seeded
+from flexlam.training.labelled import Labelled, encode_labelled, require_actions
+from flexlam.training.pairs import load_pairs
+from flexlam.training.runs import open_lam
+from flexlam.translator.base import TranslatorConfig
+from flexlam.translator.model import build_translator, save_translator
+from flexlam.translator.serving import PerPrefixTranslator, PrefixSampledTranslator, Translator
+
+KIND = "translator"
+
+
+class TranslatorRunConfig(Config):
+    """Settings of a stage-3 run."""
+
+    translator: component(TranslatorConfig) = PrefixSampledTranslator.Config()  # type: ignore[valid-type]
+    """The translator."""
+    labels: LabelBudget = LabelBudget(count=256)
+    """How many labels, and from where."""
+    fit: FitConfig = FitConfig()
+    """How it is fitted."""
+    seed: int = 0
+    """Weights and folds follow from it."""
+    draw: int = 0
+    """Which random draw of the labels."""
+    device: Device = "auto"
+    """Where codes are computed."""
+
+
+class TranslatorProblem:
+    """A translator and its labels, for `fit_with_folds`. A Fixed-K model gives its translator whole codes only."""
+
+    def __init__(
+        self,
+        config: TranslatorConfig,
+        spec: ActionSpec,
+        model: LatentActionModel,
+        labels: Labelled,
+        seed: int,
+    ) -> None:
+        if model.config.prefix_sampling == "full" and isinstance(config, PrefixSampledTranslator.Config):
+            config = config.model_copy(update={"prefix_sampling": "full"})
+        self.config, self.spec, self.labels, self.seed = config, spec, labels, seed
+        self.null_latent, self.num_slots = model.prefix.null_latent.detach().cpu(), model.num_slots
+        self.fixed = model.config.prefix_sampling == "full"
+
+    def build(self) -> Translator:
+        """A fresh translator; continuous statistics come from all N labels."""
+        translator = seeded(
+            lambda: build_translator(self.config, self.spec, self.null_latent, self.num_slots),
+            self.seed,
+            "translator",
+        )
+        translator.codec.fit(self.labels.action)
+        return translator
+
+    def parts(self, model: Translator) -> Sequence[nn.Module]:
+        """The networks that stop independently."""
+        return list(model.networks.values()) if isinstance(model, PerPrefixTranslator) else [model]
+
+    def loss(self, model: Translator, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Training loss of a batch of labels."""
+        batch = self.labels[rows]
+        return model.loss(batch.latents, batch.prev_action, batch.action, generator)
+
+    def heldout(self, model: Translator, rows: Tensor) -> Sequence[float]:
+        """Held-out loss of each network; the prefix-sampled one is judged by its mean over the reported k."""
+        batch = self.labels[rows]
+        lengths = (self.num_slots,) if self.fixed else reported_prefix_lengths(self.num_slots)
+        if isinstance(model, PerPrefixTranslator):
+            lengths = model.served
+        losses = [
+            float(model.codec.loss(model(batch.latents, batch.prev_action, k), batch.action).mean()) for k in lengths
+        ]
+        return losses if isinstance(model, PerPrefixTranslator) else [sum(losses) / len(losses)]
+
+
+def fit_translator(
+    config: TranslatorConfig,
+    spec: ActionSpec,
+    model: LatentActionModel,
+    labels: Labelled,
+    fit: FitConfig,
+    seed: int,
+) -> Fit:
+    """Fit a translator on labelled codes; when to stop is chosen on those labels alone."""
+    return fit_with_folds(TranslatorProblem(config, spec, model, labels, seed), len(labels), fit, seed)
+
+
+def train_translator(
+    config: TranslatorRunConfig, lam: Path, data: Path, out: Path, overwrite: bool = False
+) -> RunFolder:
+    """Run stage 3: OUT/model holds the translator, OUT/labels.parquet the labelled transitions it has seen.
+
+    Raises:
+        DataError, CheckpointError, OutputError, TrainingError: see those.
+    """
+    lam_run, model = open_lam(lam, choose_device(config.device))
+    pairs = load_pairs(data, lam_run.pairs)
+    spec = require_actions(pairs.store)
+    labels = choose_labels(pairs.train, pairs.store, config.labels, config.seed, config.draw)
+    parents = {"lam": model.hash or "", "data": pairs.store.content_hash}
+    run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
+    fit = fit_translator(
+        config.translator,
+        spec,
+        model,
+        encode_labelled(model, pairs.store, pairs.train, labels.rows),
+        config.fit,
+        config.seed,
+    )
+    labels.save(run.path / "labels.parquet")
+    run.write_json("fit.json", {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss})
+    save_translator(fit.model, run.model, model.hash or "", data_hash=pairs.store.content_hash)
+    return run

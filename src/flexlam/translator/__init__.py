@@ -1,0 +1,1 @@
+"""From latent actions to real ones, with a few labels."""

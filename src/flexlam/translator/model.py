@@ -1,0 +1,65 @@
+"""Translators on disk. Each knows the model whose codes it was trained on, and refuses any other."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from flexlam.core import catalog
+from flexlam.core.action import ActionSpec
+from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
+from flexlam.core.config import Config, component
+from flexlam.core.errors import CheckpointError
+from flexlam.translator.base import TranslatorConfig
+from flexlam.translator.serving import Translator
+
+KIND = "translator"
+
+
+class _Description(Config):
+    """What a translator bundle says of itself."""
+
+    translator: component(TranslatorConfig)  # type: ignore[valid-type]
+    action_spec: ActionSpec
+    num_slots: int
+
+
+def build_translator(
+    config: TranslatorConfig, spec: ActionSpec, null_latent: Float[Tensor, "D"], num_slots: int
+) -> Translator:
+    """The translator that a configuration names."""
+    make: type[Translator] = catalog.lookup("translator", config.name)
+    return make(config, spec, null_latent.detach().cpu(), num_slots)
+
+
+def save_translator(translator: Translator, path: Path, lam_hash: str, **state: Any) -> str:
+    """Write a translator as a bundle and return its hash.
+
+    Raises:
+        OutputError: the disk is full or the place cannot be written.
+    """
+    description = _Description(
+        translator=translator.config, action_spec=translator.codec.spec, num_slots=translator.num_slots
+    )
+    tensors = {"model": translator.state_dict()}
+    return write_bundle(path, KIND, description.model_dump(mode="json"), tensors, {"lam_hash": lam_hash, **state})
+
+
+def load_translator(path: Path, lam_hash: str | None) -> Translator:
+    """Load a translator for the model with the given hash, in evaluation mode.
+
+    Raises:
+        CheckpointError: missing or damaged, or trained on the codes of another model.
+    """
+    bundle = read_bundle(path, KIND)
+    if bundle.state["lam_hash"] != lam_hash:
+        raise CheckpointError(
+            f"The translator {path} was trained on the codes of model {bundle.state['lam_hash']}, not of {lam_hash}. "
+            "Codes mean something else in every model: train a translator for this one (flexlam train translator)."
+        )
+    description = _Description.parse(bundle.config, where=str(path))
+    null_latent = bundle.tensors["model"]["prefix.null_latent"]
+    translator = build_translator(description.translator, description.action_spec, null_latent, description.num_slots)
+    load_weights(translator, bundle.tensors["model"], path)
+    return translator.eval()

@@ -1,0 +1,19 @@
+"""One thread for every test, and every annotated shape and type of flexlam checked at run time."""
+
+import os
+import sys
+from pathlib import Path
+
+# Threads that wait for each other on shared cores are slower than one.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import torch  # noqa: E402 - reads them when it loads
+from jaxtyping import install_import_hook  # noqa: E402
+
+torch.set_num_threads(1)
+
+# The hook sees only modules that are imported after it.
+assert "flexlam" not in sys.modules
+sys.path.insert(0, str(Path(__file__).parent))
+install_import_hook("flexlam", "shape_checks.check")

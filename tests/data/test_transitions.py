@@ -1,0 +1,128 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from flexlam.core.errors import ConfigError, DataError
+from flexlam.data.transitions import TransitionIndex
+
+
+def random_store(rng, make_episode, memory_reader, build, name="store", fps=8.75):
+    lengths = rng.integers(2, 14, rng.integers(1, 9))
+    episodes = [make_episode(int(n), i, size=8, task="abc"[i % 3], fps=fps) for i, n in enumerate(lengths)]
+    return build(memory_reader(episodes), name)[0], episodes
+
+
+def pairs_by_hand(store, gap, episodes):
+    return [
+        (e, t, store.episodes.starts[e] + t, store.episodes.starts[e] + t + gap)
+        for e in episodes
+        for t in range(store.episodes.lengths[e] - gap)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pairs_are_all_pairs_inside_an_episode_and_no_others(seed, make_episode, memory_reader, build):
+    rng = np.random.default_rng(seed)
+    store, _ = random_store(rng, make_episode, memory_reader, build)
+    gap = int(rng.integers(1, 5))
+    chosen = sorted(rng.choice(store.num_episodes, rng.integers(1, store.num_episodes + 1), replace=False).tolist())
+    expected = pairs_by_hand(store, gap, chosen)
+    if not expected:
+        with pytest.raises(DataError, match="no transition"):
+            TransitionIndex.build(store, gap, episodes=chosen)
+        return
+    index = TransitionIndex.build(store, gap, episodes=chosen)
+    got = list(zip(index.episode, index.step, index.first, index.second, strict=True))
+    assert got == expected
+    owner = np.repeat(np.arange(store.num_episodes), store.episodes.lengths)
+    assert np.array_equal(owner[index.first], index.episode) and np.array_equal(owner[index.second], index.episode)
+    assert [index.tasks[t] for t in index.task] == [store.episodes.tasks[e] for e in index.episode]
+    inside = index.step > 0
+    assert (index.previous[~inside] == -1).all()
+    assert (index.previous[inside] == index.first[inside] - 1).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_gap_in_seconds_is_the_nearest_frame_of_the_same_episode(seed, make_episode, memory_reader, build):
+    rng = np.random.default_rng(100 + seed)
+    store, _ = random_store(rng, make_episode, memory_reader, build)
+    period = 1 / 8.75
+    for steps in (1, 2):
+        for offset in (-0.4, 0.0, 0.4):
+            try:
+                expected = TransitionIndex.build(store, steps)
+            except DataError:
+                continue
+            got = TransitionIndex.build(store, gap_seconds=(steps + offset) * period)
+            inside = np.isin(got.first, expected.first)
+            assert np.array_equal(got.first[inside], expected.first)
+            assert np.array_equal(got.second[inside], expected.second)
+            owner = np.repeat(np.arange(store.num_episodes), store.episodes.lengths)
+            assert np.array_equal(owner[got.second], owner[got.first])
+            error = np.abs(store.times[got.second] - store.times[got.first] - (steps + offset) * period)
+            assert (error <= 0.5 * period * 1.001).all()
+
+
+def test_a_gap_in_seconds_serves_episodes_of_different_rates(make_episode, memory_reader, build):
+    slow, fast = make_episode(10, 0, fps=5), make_episode(40, 1, fps=20)
+    store, _ = build(memory_reader([slow, fast]))
+    index = TransitionIndex.build(store, gap_seconds=0.4)
+    jumps = index.second - index.first
+    assert set(jumps[index.episode == 0]) == {2} and set(jumps[index.episode == 1]) == {8}
+
+
+def test_frames_too_far_from_the_wanted_time_make_no_pair(make_episode, memory_reader, build):
+    episode = make_episode(6, 0)
+    times = np.array([0, 1, 2, 7, 8, 9], float)
+    episode = dataclasses.replace(episode, columns=dataclasses.replace(episode.columns, times=times))
+    index = TransitionIndex.build(build(memory_reader([episode]))[0], gap_seconds=1.0)
+    assert list(zip(index.first, index.second, strict=True)) == [(0, 1), (1, 2), (3, 4), (4, 5)]
+
+
+def test_a_batch_holds_the_right_frames_and_actions(make_episode, memory_reader, build):
+    episodes = [make_episode(6, 0), make_episode(5, 1)]
+    store, _ = build(memory_reader(episodes), shard_bytes=3_000)
+    index = TransitionIndex.build(store, gap_steps=2)
+    rows = np.array([6, 0, 3, 4])
+    batch = index.batch(store, rows)
+    for b, row in enumerate(rows):
+        episode, step = episodes[index.episode[row]], index.step[row]
+        assert np.array_equal(batch.obs[b], episode.frames[step])
+        assert np.array_equal(batch.next_obs[b], episode.frames[step + 2])
+        assert np.array_equal(batch.action[b], episode.columns.actions[step])
+        if step:
+            assert np.array_equal(batch.prev_action[b], episode.columns.actions[step - 1])
+        else:
+            assert batch.prev_action[b].isnan().all()
+
+
+def test_actions_can_be_left_out(make_episode, memory_reader, build):
+    store, _ = build(memory_reader([make_episode(6, 0)]), "with")
+    batch = TransitionIndex.build(store).batch(store, np.array([0]), with_actions=False)
+    assert batch.action is None and batch.prev_action is None
+    bare, _ = build(memory_reader([make_episode(6, 0, None)], spec=None), "without")
+    batch = TransitionIndex.build(bare).batch(bare, np.array([0]))
+    assert batch.action is None and batch.prev_action is None
+
+
+def test_another_store_is_refused(make_episode, memory_reader, build):
+    store, _ = build(memory_reader([make_episode(6, 0)]), "a")
+    other, _ = build(memory_reader([make_episode(6, 1)]), "b")
+    with pytest.raises(DataError, match="belong to"):
+        TransitionIndex.build(store).batch(other, np.array([0]))
+
+
+@pytest.mark.parametrize("gap", [{"gap_steps": 0}, {"gap_seconds": 0.0}, {"gap_steps": 2, "gap_seconds": 0.1}])
+def test_senseless_gaps_are_refused(make_episode, memory_reader, build, gap):
+    store, _ = build(memory_reader([make_episode(6, 0)]))
+    with pytest.raises(ConfigError, match="makes no sense"):
+        TransitionIndex.build(store, **gap)
+
+
+def test_unknown_episodes_are_refused(make_episode, memory_reader, build):
+    store, _ = build(memory_reader([make_episode(6, 0)]))
+    with pytest.raises(DataError, match="got 5"):
+        TransitionIndex.build(store, episodes=[0, 5])
+    with pytest.raises(DataError, match="no transition"):
+        TransitionIndex.build(store, episodes=[])

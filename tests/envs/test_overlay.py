@@ -1,0 +1,209 @@
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pytest
+
+from flexlam.core import catalog
+from flexlam.core.action import ActionSpec
+from flexlam.core.errors import ConfigError, DataError
+from flexlam.envs.base import Reference, Step
+from flexlam.envs.overlay import (
+    STATE,
+    DriftingTexture,
+    Flicker,
+    MovingSprites,
+    Overlay,
+    OverlayConfig,
+    OverlaySuite,
+    apply,
+)
+
+SHAPE = (48, 64, 3)
+
+
+class Counting:
+    """A suite of one task whose frames show the step and the last action."""
+
+    tasks = ("count",)
+    action_spec = ActionSpec(num_choices=(4,))
+    frame_shape = SHAPE
+    fps = 10.0
+
+    def make(self, task: str) -> "CountingEnvironment":
+        return CountingEnvironment()
+
+    def reference(self, task: str) -> Reference:
+        return Reference(expert=1.0, expert_stderr=0.0, random=0.0, random_stderr=0.0, num_episodes=1)
+
+
+class CountingEnvironment:
+    action_spec = Counting.action_spec
+    closed = False
+
+    def reset(self, seed: int) -> Step:
+        self.count = 0
+        return self._step(0)
+
+    def step(self, action: np.ndarray) -> Step:
+        self.count += 1
+        return self._step(int(action[0]))
+
+    def _step(self, choice: int) -> Step:
+        over = self.count >= 8
+        obs = np.full(SHAPE, 60 + 20 * choice, np.uint8)
+        obs[:, :8] = min(self.count, 7) * 10
+        return Step(obs, 1.0, over, False, {"count": np.array([self.count])})
+
+    def expert_action(self) -> np.ndarray:
+        return np.array([3.0], np.float32)
+
+    def legal_actions(self) -> np.ndarray:
+        return np.ones(4, bool)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+MAKERS: dict[str, Callable[[], Overlay]] = {
+    "texture": lambda: DriftingTexture(DriftingTexture.Config()),
+    "flicker": lambda: Flicker(Flicker.Config()),
+    "sprites": lambda: MovingSprites(MovingSprites.Config()),
+}
+
+
+def all_overlays() -> list[Overlay]:
+    return [make() for make in MAKERS.values()]
+
+
+def run(suite: OverlaySuite | Counting, seed: int, choices: list[int]) -> list[Step]:
+    with suite.make("count") as environment:
+        return [
+            environment.reset(seed),
+            *(environment.step(np.array([choice], np.float32)) for choice in choices),
+        ]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_overlay_changes_the_frame_and_moves(name: str) -> None:
+    steps = run(OverlaySuite(Counting(), [MAKERS[name]()], seed=3), 0, [0] * 5)
+    clean = run(Counting(), 0, [0] * 5)
+    states = [step.extras[STATE] for step in steps]
+    for step, bare in zip(steps, clean, strict=True):
+        assert step.obs.dtype == np.uint8
+        assert step.obs.shape == SHAPE
+        assert (step.obs != bare.obs).mean() > 0.02
+    assert all((a != b).any() for a, b in zip(states, states[1:], strict=False))
+
+
+def test_drawing_again_from_the_recorded_state_gives_the_same_pixels() -> None:
+    suite = OverlaySuite(Counting(), all_overlays(), seed=3)
+    choices = [1, 2, 3, 0, 1]
+    for step, bare in zip(run(suite, 5, choices), run(Counting(), 5, choices), strict=True):
+        state = step.extras[STATE]
+        assert state.dtype == np.float32
+        untouched = bare.obs.copy()
+        np.testing.assert_array_equal(suite.apply(bare.obs, state), step.obs)
+        np.testing.assert_array_equal(apply(all_overlays(), bare.obs, state), step.obs)  # only the settings count
+        np.testing.assert_array_equal(bare.obs, untouched)
+
+
+def test_same_frame_under_another_state_differs() -> None:
+    suite = OverlaySuite(Counting(), all_overlays())
+    first, second = run(suite, 5, [1])
+    clean = run(Counting(), 5, [1])[1].obs
+    assert (suite.apply(clean, first.extras[STATE]) != suite.apply(clean, second.extras[STATE])).any()
+
+
+def test_states_depend_on_the_seeds_and_not_on_the_actions() -> None:
+    def states(suite_seed: int, episode_seed: int, choices: list[int]) -> np.ndarray:
+        suite = OverlaySuite(Counting(), all_overlays(), seed=suite_seed)
+        return np.stack([step.extras[STATE] for step in run(suite, episode_seed, choices)])
+
+    reference = states(0, 1, [0, 0, 0, 0])
+    np.testing.assert_array_equal(reference, states(0, 1, [3, 1, 2, 3]))
+    assert (reference != states(0, 2, [0, 0, 0, 0])).any()
+    assert (reference != states(7, 1, [0, 0, 0, 0])).any()
+
+
+def test_the_frame_after_the_end_is_the_last_one_again() -> None:
+    steps = run(OverlaySuite(Counting(), all_overlays()), 0, [0] * 8)
+    assert steps[-1].terminated
+    np.testing.assert_array_equal(steps[-1].extras[STATE], steps[-2].extras[STATE])
+    np.testing.assert_array_equal(steps[-1].obs, steps[-2].obs)
+
+
+def test_everything_else_passes_through() -> None:
+    suite = OverlaySuite(Counting(), all_overlays())
+    assert (suite.tasks, suite.frame_shape, suite.fps) == (("count",), SHAPE, 10.0)
+    assert suite.reference("count") == Counting().reference("count")
+    with suite.make("count") as environment:
+        step = environment.reset(0)
+        assert step.extras["count"] == 0
+        assert environment.expert_action() == 3
+        assert environment.legal_actions().all()
+        assert environment.step(np.array([1], np.float32)).reward == 1.0
+        inner = environment._environment
+    assert inner.closed
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_settings_are_found_by_name_and_survive_a_round_trip(name: str) -> None:
+    config = OverlayConfig.parse({"name": name, "strength": 0.5})
+    overlay = catalog.lookup("overlay", name)(config)
+    assert type(overlay) is type(MAKERS[name]())
+    assert overlay.config.strength == 0.5
+    assert OverlayConfig.parse(config.model_dump()) == config
+
+
+def test_no_strength_means_no_change() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
+    overlays: list[Overlay] = [
+        DriftingTexture(DriftingTexture.Config(strength=0)),
+        Flicker(Flicker.Config(strength=0, tint=0)),
+        MovingSprites(MovingSprites.Config(strength=0)),
+    ]
+    for overlay in overlays:
+        state = overlay.start(np.random.default_rng(1), SHAPE)
+        np.testing.assert_array_equal(overlay.apply(frame, state), frame)
+
+
+def test_sprites_stay_in_the_picture_and_the_texture_drifts_as_far_as_its_state_says() -> None:
+    generator = np.random.default_rng(0)
+    sprites = MovingSprites(MovingSprites.Config(speed=20.0))
+    state = sprites.start(generator, SHAPE)
+    for _ in range(200):
+        state = sprites.advance(state, generator, SHAPE)
+        places = state.reshape(-1, 4)[:, :2]
+        assert (places >= 0).all()
+        assert (places <= (SHAPE[1], SHAPE[0])).all()
+
+    texture = DriftingTexture(DriftingTexture.Config())
+    grey = np.full(SHAPE, 128, np.uint8)
+    here = texture.apply(grey, np.array([3, 5, 0, 0], np.float32))
+    moved = texture.apply(grey, np.array([7, 6, 0, 0], np.float32))
+    np.testing.assert_array_equal(moved[:-1, :-4], here[1:, 4:])
+
+
+def test_misuse_is_refused() -> None:
+    suite = OverlaySuite(Counting(), all_overlays())
+    with pytest.raises(ConfigError, match="already"):
+        OverlaySuite(suite, all_overlays())
+    with pytest.raises(ConfigError, match="No overlay"):
+        OverlaySuite(Counting(), [])
+    frame = np.zeros(SHAPE, np.uint8)
+    with pytest.raises(DataError, match="shape"):
+        suite.apply(frame, np.zeros(3, np.float32))
+    with pytest.raises(DataError, match="uint8"):
+        suite.apply(frame.astype(np.float32), np.zeros(20, np.float32))
+    with pytest.raises(ConfigError, match="strength"):
+        Flicker.Config.parse({"strength": -1})

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from flexlam.nn.hourglass import HourglassMLP
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_any_leading_dimensions(batch: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model = HourglassMLP(6, 4, wide_dim=16, narrow_dim=8, num_blocks=2)
+    x = torch.randn(*batch, 6)
+    assert model(x).shape == (*batch, 4)
+
+
+def test_wide_skip_and_narrow_blocks() -> None:
+    torch.manual_seed(0)
+    model = HourglassMLP(6, 4, wide_dim=16, narrow_dim=8, num_blocks=3)
+    assert [block[1].out_features for block in model.blocks] == [8, 8, 8]
+    x = torch.randn(5, 6)
+    for block in model.blocks:
+        torch.nn.init.zeros_(block[3].weight)
+        torch.nn.init.zeros_(block[3].bias)
+    torch.testing.assert_close(model(x), model.project(model.lift(x)))
+
+
+def test_no_blocks_is_a_norm_between_two_linear_maps() -> None:
+    model = HourglassMLP(6, 4, wide_dim=16, narrow_dim=8, num_blocks=0)
+    assert model(torch.zeros(2, 6)).shape == (2, 4)
