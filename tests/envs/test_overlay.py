@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -102,7 +103,7 @@ def test_every_overlay_changes_the_frame_and_moves(name: str) -> None:
         assert step.obs.dtype == np.uint8
         assert step.obs.shape == SHAPE
         assert (step.obs != bare.obs).mean() > 0.02
-    assert all((a != b).any() for a, b in zip(states, states[1:], strict=False))
+    assert all((a != b).any() for a, b in pairwise(states))
 
 
 def test_drawing_again_from_the_recorded_state_gives_the_same_pixels() -> None:

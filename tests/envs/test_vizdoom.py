@@ -79,7 +79,7 @@ def test_tasks_and_references() -> None:
 def test_unknown_task_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'my_way_home'"):
         SUITE.make("my_way_hom")
-    with pytest.raises(ConfigError, match="Known: .*basic"):
+    with pytest.raises(ConfigError, match=r"Known: .*basic"):
         SUITE.reference("nothing like it")
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from flexlam.acting.collect import Behaviour, Expert, Mixed, Random, collect
 from flexlam.core import catalog
 from flexlam.core.config import Config, component
-from flexlam.core.files import new_output_folder
+from flexlam.core.files import check_output_folder
 from flexlam.data.lerobot_writer import LeRobotWriter
 from flexlam.envs.base import Suite
 from flexlam.envs.overlay import OverlayConfig, OverlaySuite
@@ -61,7 +61,7 @@ def record(
         SuiteError: a game crashed; what was recorded before lies in `out`, whole.
     """
     suite = make_suite(config)
-    new_output_folder(out, overwrite)
+    check_output_folder(out, overwrite)
     spec = suite.action_spec if with_actions else None
     with LeRobotWriter(out, suite.fps, suite.frame_shape, spec) as writer:
         collect(

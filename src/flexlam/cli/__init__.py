@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        print(f"flexlam: The system refused: {error}. Check paths, permissions and free space.", file=sys.stderr)
+        return 2
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:

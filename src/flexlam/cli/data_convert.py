@@ -31,7 +31,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.data.store_builder import StoreConfig, build_store
 
     reader = open_dataset(options.path)
-    config = StoreConfig(frame_size=options.frame_size, codec=options.codec)
+    config = StoreConfig.parse({"frame_size": options.frame_size, "codec": options.codec}, "the command line")
     with progress(reader.info.num_frames or 0, "Frames", "frame") as bar:
         report = build_store(reader, options.out, config, bar.update, overwrite=options.overwrite)
     print(f"{report.num_episodes} episodes, {report.num_frames:,} frames. Content hash {report.content_hash}.")

@@ -25,12 +25,12 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     options, settings = parse_with_preset(EvalReconstruction, "reconstruction", prog, arguments)
     from flexlam.core.machine import choose_device
     from flexlam.evaluate.reconstruction import measure_reconstruction
-    from flexlam.report.table import results_table
+    from flexlam.report.table import measurement_table
     from flexlam.training.pairs import load_pairs
     from flexlam.training.runs import open_lam
 
     lam_run, model = open_lam(options.lam, choose_device("auto"))
-    results = measure_reconstruction(model, load_pairs(options.data, lam_run.pairs), settings)
+    results = measure_reconstruction(model, load_pairs(options.data, lam_run.pairs, model.frame_shape), settings)
     if options.json:
         write_text(options.json, json.dumps(results, indent=2) + "\n")
-    print(results_table(results).to_text())
+    print(measurement_table(results).to_text())

@@ -23,6 +23,10 @@ class ResumableOutput(Output):
     resume: bool = False
     """Continue an interrupted run in the folder, exactly where its last checkpoint stands."""
 
+    def finished_before(self) -> bool:
+        """Whether there is nothing left to resume."""
+        return self.resume and (self.out / "model" / "manifest.json").exists()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

@@ -1,23 +1,32 @@
 """From words on the command line to settings: a verb's own options, and overrides of a preset."""
 
+import contextlib
 import dataclasses
+import io
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
+from pydantic import ValidationError
 
 from flexlam.core import catalog
-from flexlam.core.config import Config
-from flexlam.core.errors import ConfigError, did_you_mean
+from flexlam.core.config import ComponentConfig, Config
+from flexlam.core.errors import ConfigError, OutputError, did_you_mean
 from flexlam.core.progress import set_quiet
 
 Options = TypeVar("Options")
 
 
 def parse_options(options: type[Options], prog: str, arguments: Sequence[str]) -> Options:
-    """A verb without a preset: its dataclass of options, filled in."""
-    parsed = tyro.cli(options, prog=prog, args=list(arguments))
-    set_quiet(getattr(parsed, "quiet", False))
+    """A verb without a preset: its dataclass of options, filled in.
+
+    Raises:
+        ConfigError, OutputError: options that contradict each other.
+    """
+    parsed: Options = _parse(options, prog, arguments)
+    _check(parsed)
     return parsed
 
 
@@ -25,27 +34,102 @@ def parse_with_preset(options: type[Options], part: str, prog: str, arguments: S
     """A verb with a preset: the verb's options, and the part of the preset that it uses with all overrides applied.
 
     Raises:
-        ConfigError: no preset, or an unknown one.
+        ConfigError: no preset or an unknown one, a setting out of range, options that contradict each other.
+        OutputError: the output would replace what is read.
     """
     name, rest = _preset_name(prog, options, arguments)
     from flexlam.presets.base import load_preset
 
-    default: Config = getattr(load_preset(name), part)
+    default = _with_components(getattr(load_preset(name), part), rest)
     fields = [
         ("options", Annotated[options, tyro.conf.arg(name="")], dataclasses.field()),
         ("settings", Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default)),
     ]
     both = dataclasses.make_dataclass("Arguments", fields)
-    parsed: Any = tyro.cli(
-        both,
-        prog=f"{prog} {name}",
-        description=f"{options.__doc__} Settings start from the preset {name}.",
-        args=rest,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
-    set_quiet(getattr(parsed.options, "quiet", False))
+    about = f"{options.__doc__} Settings start from the preset {name}."
+    parsed: Any = _parse(both, f"{prog} {name}", rest, about)
+    _check(parsed.options)
     # Validated once more: overrides were checked field by field, rules between fields were not.
     return parsed.options, type(default).parse(parsed.settings.model_dump(), where="the command line")
+
+
+def _parse(what: type, prog: str, arguments: Sequence[str], description: str | None = None) -> Any:
+    """What tyro makes of the arguments. A refused value is told in our words instead of pydantic's."""
+    said = io.StringIO()
+    marks = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(what, prog=prog, description=description, args=list(arguments), config=marks)
+    except SystemExit as stop:
+        # tyro leaves while handling its own error, which it raised while handling pydantic's.
+        refused = getattr(stop.__context__, "__context__", None)
+        if isinstance(refused, ValidationError):
+            group = str(getattr(stop.__context__, "arg", ""))
+            raise ConfigError(f"{_explain(refused, group)} All settings: {prog} --help") from None
+        print(said.getvalue(), end="", file=sys.stderr)
+        raise
+
+
+def _explain(error: ValidationError, group: str) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        words = [*group.split(".")[1:], *(part for part in item["loc"] if isinstance(part, str))]
+        got = "" if isinstance(item["input"], dict) else f" got {item['input']!r};"
+        message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        lines.append(f"--{'.'.join(words).replace('_', '-')}:{got} {message}.")
+    return "\n".join(lines)
+
+
+def _check(options: Any) -> None:
+    """Rules between options that several verbs share, and the choice between bars and silence.
+
+    Raises:
+        ConfigError: both --resume and --overwrite.
+        OutputError: the output folder is, or holds, something that the verb reads.
+    """
+    set_quiet(getattr(options, "quiet", False))
+    if getattr(options, "resume", False) and getattr(options, "overwrite", False):
+        raise ConfigError(
+            "--resume and --overwrite contradict each other. Give --resume to continue the run in the folder, "
+            "or --overwrite to start anew."
+        )
+    out = getattr(options, "out", None)
+    for name in ("path", "data", "lam"):
+        source: Path | None = getattr(options, name, None)
+        if out and source and source.resolve().is_relative_to(out.resolve()):
+            raise OutputError(f"The output {out} would replace {source}, which is read. Choose another --out folder.")
+
+
+def _with_components(config: Config, arguments: Sequence[str]) -> Config:
+    """The settings with every component exchanged that `--....name NAME` asks for.
+
+    A new component keeps the preset's values of the settings that both have.
+
+    Raises:
+        ConfigError: there is no component of that name.
+    """
+    for place, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        words = flag.removeprefix("--").replace("-", "_").split(".")
+        if not flag.startswith("--") or words[-1] != "name":
+            continue
+        if not equals:
+            value = arguments[place + 1] if place + 1 < len(arguments) else ""
+        config = _with_component(config, words[:-1], value)
+    return config
+
+
+def _with_component(config: Any, path: list[str], name: str) -> Any:
+    if path:
+        inner = getattr(config, path[0], None)
+        if not isinstance(inner, Config):
+            return config  # tyro tells that there is no such setting
+        return config.model_copy(update={path[0]: _with_component(inner, path[1:], name)})
+    if not isinstance(config, ComponentConfig) or config.name == name:
+        return config
+    chosen = catalog.lookup(config.kind, name).Config
+    shared = (chosen.model_fields.keys() & type(config).model_fields.keys()) - {"name"}
+    return chosen(**{field: getattr(config, field) for field in shared})
 
 
 def _preset_name(prog: str, options: type, arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -57,5 +141,5 @@ def _preset_name(prog: str, options: type, arguments: Sequence[str]) -> tuple[st
         return arguments[0], list(arguments[1:])
     if arguments and arguments[0] in ("-h", "--help"):
         about = f"{options.__doc__} Presets: {', '.join(presets)}. `{prog} PRESET --help` lists its settings too."
-        tyro.cli(options, prog=f"{prog} PRESET", description=about, args=["--help"])
+        _parse(options, f"{prog} PRESET", ["--help"], about)
     raise ConfigError(f"Give a preset first: {prog} PRESET ... Known: {', '.join(presets)}.")

@@ -23,5 +23,8 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     options, settings = parse_with_preset(TrainJoint, "joint", prog, arguments)
     from flexlam.training.joint import train_joint
 
+    finished = options.finished_before()
     done = train_joint(settings, options.lam, options.data, options.out, options.overwrite, options.resume)
+    if finished:
+        print(f"The run {done.path} had finished before; nothing was left to do.")
     print(f"Model: {done.model}\nTranslator: {done.path / 'translator'}")

@@ -21,6 +21,9 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     options, settings = parse_with_preset(TrainLam, "lam", prog, arguments)
     from flexlam.training.lam import train_lam
 
+    finished = options.finished_before()
     done = train_lam(settings, options.data, options.out, options.overwrite, options.resume)
+    if finished:
+        print(f"The run {done.path} had finished before; nothing was left to do.")
     health = done.read_json("health.json")
     print(f"Verdict: {health['verdict']} ({health['reason']}).\nModel: {done.model}")

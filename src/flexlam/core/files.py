@@ -57,6 +57,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full or the place cannot be written; nothing is left behind.
     """
+    path = path.resolve()  # a link to another disk stays a link
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
@@ -74,6 +75,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
+# Besides plain refusals, what file systems such as /proc answer where nothing can be created.
+_CANNOT_WRITE = (
+    *(errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
+    *(errno.ENOENT, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP),
+)
+
+
 @contextlib.contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write into an `OutputError` that says how to mend them."""
@@ -85,15 +93,16 @@ def explain_write_errors(path: Path) -> Iterator[None]:
                 f"There is no room left to write {path} ({error.strerror}). "
                 "Free some space or choose another --out folder; nothing half-written was kept."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in _CANNOT_WRITE:
+            where = f": {error.filename}" if error.filename and str(error.filename) != str(path) else ""
             raise OutputError(
-                f"{path} cannot be written ({error.strerror}). Choose an --out folder that you may write to."
+                f"{path} cannot be written ({error.strerror}{where}). Choose an --out folder that you may write to."
             ) from error
         raise
 
 
-def new_output_folder(path: Path, overwrite: bool) -> None:
-    """Make sure that a fresh result can be put at `path`; an existing one is removed only when told to.
+def check_output_folder(path: Path, overwrite: bool) -> None:
+    """Make sure that a fresh result can be put at `path`, and leave what is there.
 
     Raises:
         OutputError: the folder exists and is not empty (and `overwrite` is off), or cannot be written.
@@ -109,11 +118,22 @@ def new_output_folder(path: Path, overwrite: bool) -> None:
                 )
             if Path.cwd().is_relative_to(path.resolve()):
                 raise OutputError(f"{path} holds the folder you are in; choose another --out folder.")
-            _empty(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = path.parent / f".{path.name}.{os.getpid()}.probe"
         probe.touch()
         probe.unlink()
+
+
+def new_output_folder(path: Path, overwrite: bool) -> None:
+    """Make sure that a fresh result can be put at `path`; what it held is removed, only when told to.
+
+    Raises:
+        OutputError: the folder exists and is not empty (and `overwrite` is off), or cannot be written.
+    """
+    check_output_folder(path, overwrite)
+    if path.is_dir():
+        with explain_write_errors(path):
+            _empty(path)
 
 
 def _empty(path: Path) -> None:

@@ -35,11 +35,24 @@ class RunFolder:
         Raises:
             OutputError: the folder is in use or cannot be written.
         """
-        new_output_folder(path, overwrite)
-        header: dict[str, Any] = {"kind": kind, "config": config, "parents": parents}
-        write_text(path / "environment.json", json.dumps(describe_environment(), indent=2) + "\n")
-        write_text(path / "run.json", json.dumps(header, indent=2) + "\n")
-        return cls(path, header)
+        run = cls.plan(path, kind, config, parents)
+        run.start(overwrite)
+        return run
+
+    @classmethod
+    def plan(cls, path: Path, kind: str, config: dict[str, Any], parents: dict[str, str]) -> Self:
+        """A run that is not on disk yet: `start` it once everything that it needs has been checked."""
+        return cls(path, {"kind": kind, "config": config, "parents": parents})
+
+    def start(self, overwrite: bool = False) -> None:
+        """Put a planned run on disk.
+
+        Raises:
+            OutputError: the folder is in use or cannot be written.
+        """
+        new_output_folder(self.path, overwrite)
+        write_text(self.path / "environment.json", json.dumps(describe_environment(), indent=2) + "\n")
+        write_text(self.path / "run.json", json.dumps(self.header, indent=2) + "\n")
 
     @classmethod
     def open(cls, path: Path, kind: str | tuple[str, ...]) -> Self:
@@ -62,6 +75,11 @@ class RunFolder:
     def model(self) -> Path:
         """Where the finished model lies."""
         return self.path / "model"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the finished model lies there."""
+        return (self.model / "manifest.json").exists()
 
     def log(self, step: int, **values: float | str) -> None:
         """Append one line to metrics.jsonl.

@@ -94,7 +94,8 @@ def describe(path: Path) -> dict[str, Any]:
 def as_lines(description: dict[str, Any]) -> str:
     """What `describe` returns, as text for people."""
     width = max(len(key) for key in description)
-    return "\n".join(f"{key.replace('_', ' '):<{width}}  {_plain(value)}" for key, value in description.items())
+    shown = description | {"frame_shape": " x ".join(map(str, description["frame_shape"]))}
+    return "\n".join(f"{key.replace('_', ' '):<{width}}  {_plain(value)}" for key, value in shown.items())
 
 
 def check(path: Path, strict: bool = False) -> CheckReport:
@@ -204,7 +205,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
-        return " x ".join(str(item) for item in value)
+        return ", ".join(str(item) for item in value) or "none"
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)

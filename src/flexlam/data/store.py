@@ -138,11 +138,17 @@ class FrameStore:
 
     @cached_property
     def actions(self) -> np.ndarray | None:
-        """(num_frames, A) float32, or None."""
+        """(num_frames, A) float32, or None.
+
+        Raises:
+            DataError: an action is not finite or no choice; the store was damaged after it was built.
+        """
         if self.action_spec is None:
             return None
         columns = [self._column(f"action_{i}") for i in range(self.action_spec.num_dims)]
-        return np.stack(columns, axis=1).astype(np.float32, copy=False)
+        actions = np.stack(columns, axis=1).astype(np.float32, copy=False)
+        self.action_spec.check(actions, str(self.path))
+        return actions
 
     @cached_property
     def rewards(self) -> np.ndarray | None:
@@ -209,8 +215,11 @@ class FrameStore:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     if not file.is_file():
-        what = "There is nothing" if not path.exists() else f"There is no {MANIFEST}"
-        raise DataError(f"{what} at {path}; expected a frame store. Build one with: flexlam data convert")
+        what = f"{path} holds no {MANIFEST}" if path.exists() else f"There is nothing at {path}"
+        raise DataError(
+            f"{what}; expected a frame store. Build one from a dataset with: "
+            f"flexlam data convert {path if path.exists() else 'DATASET'} --out STORE"
+        )
     try:
         values = json.loads(file.read_text())
         version = values["format_version"] if values["format"] == FORMAT else None

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from flexlam.core.config import Config
 from flexlam.core.errors import DataError, OutputError
-from flexlam.core.files import atomic_folder, new_output_folder, write_text
+from flexlam.core.files import atomic_folder, check_output_folder, write_text
 from flexlam.data.episodes import Columns, EpisodeInfo, Reader
 from flexlam.data.shards import Codec, ShardWriter, encode_frame
 from flexlam.data.store import (
@@ -34,7 +34,7 @@ INDEX_ROWS_AT_ONCE = 65_536
 class StoreConfig(Config):
     """How a frame store keeps its frames."""
 
-    frame_size: tuple[int, int] | None = (64, 64)
+    frame_size: tuple[PositiveInt, PositiveInt] | None = (64, 64)
     """Height and width of the stored frames; None keeps those of the dataset."""
     codec: Codec = "raw"
     """raw: fastest; webp: lossless, about half the bytes; jpeg: lossy, about a seventh."""
@@ -81,8 +81,7 @@ def build_store(
         OutputError: the folder exists (without `overwrite`), cannot be written, or the disk is full.
     """
     config = config or StoreConfig()
-    if not overwrite:
-        new_output_folder(path, overwrite=False)
+    check_output_folder(path, overwrite)
     _announce(reader, path, config, announce)
     with atomic_folder(path) as folder:
         builder = _Builder(reader, folder, config, progress or (lambda _: None))

@@ -116,7 +116,7 @@ class Grid:
         length = np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1.0)
         aside = np.stack([-way[:, 1], way[:, 0]], axis=1) * (_HALF_WIDTH / length)
         sides = np.stack([-aside, np.zeros_like(aside), aside])  # (3, P, 2)
-        clear = ~crosses(self._lines, start + sides, ends + sides).any(axis=(0, 2))
+        clear = np.logical_not(crosses(self._lines, start + sides, ends + sides).any(axis=(0, 2)))
         if avoid:
             points = np.array(avoid)[:, None] - start  # (A, 1, 2)
             share = np.clip((points * way).sum(-1) / length[:, 0] ** 2, 0, 1)  # (A, P)

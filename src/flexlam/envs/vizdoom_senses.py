@@ -32,15 +32,6 @@ class Senses:
         """The map's lines; none of them moves in these scenarios."""
 
     @cached_property
-    def things(self) -> list[Thing]:
-        """Everything but the player."""
-        return [
-            Thing(o.id, o.name, o.position_x, o.position_y, o.velocity_x, o.velocity_y)
-            for o in self._state.objects
-            if o.name != "DoomPlayer" or math.hypot(o.position_x - self.x, o.position_y - self.y) > 1
-        ]
-
-    @cached_property
     def x(self) -> float:
         """Position east, map units."""
         return self._variable("POSITION_X")
@@ -86,8 +77,17 @@ class Senses:
         return int(self._state.tic)
 
     def named(self, *names: str) -> list[Thing]:
-        """Things of these names."""
-        return [thing for thing in self.things if thing.name in names]
+        """Things of these names; never the player."""
+        found = [
+            Thing(o.id, o.name, o.position_x, o.position_y, o.velocity_x, o.velocity_y)
+            for name, o in self._objects
+            if name in names
+        ]
+        return [thing for thing in found if thing.name != "DoomPlayer" or self.distance(thing) > 1]
+
+    @cached_property
+    def _objects(self) -> list[tuple[str, Any]]:
+        return [(o.name, o) for o in self._state.objects]
 
     def distance(self, thing: Thing) -> float:
         """Map units to a thing."""

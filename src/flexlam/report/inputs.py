@@ -45,12 +45,17 @@ class Score(_Lenient):
     ssim_stderr: float | None = None
 
 
-class PrefixRow(Score):
+class PrefixScore(Score):
     """One prefix length."""
 
     k: int = Field(ge=0)
     bits: float
     """Nominal capacity of k slots."""
+
+
+class PrefixRow(PrefixScore):
+    """One prefix length with everything that a report shows."""
+
     psnr: float
     action_loss: float
 

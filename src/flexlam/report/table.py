@@ -1,12 +1,12 @@
 """Tables of figures: aligned text for terminals, Markdown for documents, HTML for the page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from flexlam.report.inputs import PrefixRow, Results, Score, baseline_name
+from flexlam.report.inputs import PrefixScore, Results, Score, baseline_name
 
 NOT_MEASURED = "–"
 _ERROR = " ± "
@@ -55,18 +55,33 @@ def results_table(results: dict[str, Any] | Results) -> Table:
         ConfigError: needed values are missing or bad.
     """
     checked = results if isinstance(results, Results) else Results.load(results)
-    scores: list[Score] = [*checked.rows, *checked.baselines.values()]
+    return _score_table(checked.rows, checked.baselines)
+
+
+def measurement_table(results: dict[str, Any]) -> Table:
+    """The same table of one measurement alone, of alignment or of reconstruction.
+
+    Raises:
+        ConfigError: bad values.
+    """
+    rows = [PrefixScore.parse(row, "the measured rows") for row in results["rows"]]
+    baselines = results.get("baselines", {}) | ({"copy": results["copy"]} if "copy" in results else {})
+    scores = {name: Score.parse(score, "the measured baselines") for name, score in baselines.items()}
+    return _score_table(rows, scores)
+
+
+def _score_table(rows: Sequence[PrefixScore], baselines: Mapping[str, Score]) -> Table:
+    scores: list[Score] = [*rows, *baselines.values()]
     columns = [column for column in _COLUMNS if any(getattr(score, column) is not None for score in scores)]
     header = ("prefix or baseline", "bits", *(_COLUMNS[column] for column in columns))
     prefixes = tuple(
-        (_prefix_name(row, checked.full), f"{row.bits:.1f}", *(_cell(row, column) for column in columns))
-        for row in checked.rows
+        (_prefix_name(row, rows[-1]), f"{row.bits:.1f}", *(_cell(row, column) for column in columns)) for row in rows
     )
-    baselines = tuple(
+    others = tuple(
         (baseline_name(name), "", *(_cell(score, column) for column in columns))
-        for name, score in checked.baselines.items()
+        for name, score in baselines.items()
     )
-    return Table(header, (prefixes, baselines))
+    return Table(header, (prefixes, others))
 
 
 def comparisons_table(results: Results) -> Table | None:
@@ -109,7 +124,7 @@ def _cell(score: Score, column: str) -> str:
     return with_stderr(getattr(score, column), None, 2 if column == "psnr" else 3)
 
 
-def _prefix_name(row: PrefixRow, full: PrefixRow) -> str:
+def _prefix_name(row: PrefixScore, full: PrefixScore) -> str:
     return f"k = {row.k} (all slots)" if row.k == full.k else f"k = {row.k}"
 
 

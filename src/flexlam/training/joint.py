@@ -24,6 +24,7 @@ from flexlam.training.loop import LoopConfig, train
 from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.pairs import SplitPairs, load_pairs
 from flexlam.training.runs import open_lam
+from flexlam.training.trackers import require_trackers
 from flexlam.training.translator import TranslatorProblem
 from flexlam.translator.base import TranslatorConfig
 from flexlam.translator.model import save_translator
@@ -103,7 +104,7 @@ def train_joint(
     """
     device = choose_device(config.training.device)
     lam_run, model = open_lam(lam, device)
-    pairs = load_pairs(data, lam_run.pairs)
+    pairs = load_pairs(data, lam_run.pairs, model.frame_shape)
     require_actions(pairs.store)
     labels = choose_labels(pairs.train, pairs.store, config.labels, config.training.seed, config.draw)
     parents = {"lam": model.hash or "", "data": pairs.store.content_hash}
@@ -111,10 +112,15 @@ def train_joint(
     if resume:
         run = RunFolder.open(out, KIND)
         refuse_changed_settings(run, values, parents)
+        if run.finished and (run.path / "translator" / "manifest.json").exists():
+            return run
     else:
-        run = RunFolder.create(out, KIND, values, parents, overwrite)
-        labels.save(run.path / "labels.parquet")
+        run = RunFolder.plan(out, KIND, values, parents)
+    require_trackers(config.training.trackers)
     stage = JointStage(config, model, pairs, labels, run)
+    if not resume:
+        run.start(overwrite)
+    labels.save(run.path / "labels.parquet")
     train(stage, config.training, run, "Joint alignment")
     model.eval()
     new_hash = model.save_pretrained(run.model, parents=parents)

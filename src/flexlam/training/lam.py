@@ -19,6 +19,7 @@ from flexlam.nn.patches import frames_to_images
 from flexlam.training.fit import seeded
 from flexlam.training.loop import LoopConfig, train
 from flexlam.training.pairs import PairConfig, SplitPairs, load_pairs
+from flexlam.training.trackers import require_trackers
 
 KIND = "lam"
 _NUM_CODED = 1024  # validation transitions whose codes are counted
@@ -70,9 +71,14 @@ def train_lam(config: LamRunConfig, data: Path, out: Path, overwrite: bool = Fal
     if resume:
         run = RunFolder.open(out, KIND)
         refuse_changed_settings(run, values, parents)
+        if run.finished:
+            return run
     else:
-        run = RunFolder.create(out, KIND, values, parents, overwrite)
+        run = RunFolder.plan(out, KIND, values, parents)
+    require_trackers(config.training.trackers)
     stage = LamStage(config, pairs, run)
+    if not resume:
+        run.start(overwrite)
     train(stage, config.training, run, "Latent action model")
     stage.module.eval().save_pretrained(run.model, parents=parents)
     return run

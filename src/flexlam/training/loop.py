@@ -19,6 +19,7 @@ from flexlam.core import catalog
 from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
 from flexlam.core.config import Config
 from flexlam.core.errors import TrainingError
+from flexlam.core.files import explain_write_errors
 from flexlam.core.machine import Device, Precision, choose_precision
 from flexlam.core.progress import progress
 from flexlam.core.run_folder import RunFolder
@@ -115,7 +116,7 @@ def _update(
     grad_norm = nn.utils.clip_grad_norm_(stage.module.parameters(), config.optimizer.max_grad_norm)
     if not torch.isfinite(grad_norm):
         raise TrainingError(
-            f"The loss or its gradient is not finite at step {step} (loss {float(loss):g}). Lower "
+            f"The loss or its gradient is not finite at step {step} (loss {float(loss.detach()):g}). Lower "
             "optimizer.learning_rate, or use --training.precision fp32; the last checkpoint is intact."
         )
     for optimizer in optimizers:
@@ -170,14 +171,16 @@ def _trackers(config: LoopConfig, run: RunFolder) -> Iterator[Any]:
 
     def log(step: int, numbers: dict[str, float]) -> None:
         run.log(step, **numbers)
-        for tracker in trackers:
-            tracker.log(step, numbers)
+        with explain_write_errors(run.path):
+            for tracker in trackers:
+                tracker.log(step, numbers)
 
     try:
         yield log
     finally:
-        for tracker in trackers:
-            tracker.close()
+        with explain_write_errors(run.path):
+            for tracker in trackers:
+                tracker.close()
 
 
 @contextmanager

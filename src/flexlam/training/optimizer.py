@@ -1,6 +1,7 @@
 """Muon for the matrices inside blocks, AdamW for the rest; learning rates as a function of the step."""
 
 import math
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -12,7 +13,7 @@ from flexlam.core.config import Config
 class OptimizerConfig(Config):
     """Settings of the optimiser; one learning rate serves both parts (Muon's update is scaled to AdamW's size)."""
 
-    name: str = Field(default="muon", pattern="^(muon|adamw)$")
+    name: Literal["muon", "adamw"] = "muon"
     """"muon" (matrices of blocks; the rest AdamW) or "adamw" (everything)."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from flexlam.core.config import Config
+from flexlam.core.errors import DataError
 from flexlam.data.splits import split_episodes
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
@@ -40,16 +41,32 @@ class SplitPairs:
     test: TransitionIndex
 
 
-def load_pairs(data: Path, config: PairConfig) -> SplitPairs:
-    """Open a frame store and list its transitions.
+def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int] | None = None) -> SplitPairs:
+    """Open a frame store and list its transitions; `frame_shape` is that of the model which will read them.
 
     Raises:
-        DataError: no usable store, or no transitions in one of the sets.
+        DataError: no usable store, frames of another shape, or no transitions in one of the sets.
     """
     store = FrameStore.open(data)
+    if frame_shape is not None and tuple(store.frame_shape) != tuple(frame_shape):
+        raise DataError(
+            f"{data} holds frames of {_times(store.frame_shape)}; the model was trained on {_times(frame_shape)}. Build "
+            f"the store again with: flexlam data convert DATASET --out STORE --frame-size {frame_shape[0]} {frame_shape[1]}"
+        )
     splits = split_episodes(store, config.split, config.split_seed)
+    chosen = {"training": splits.train, "validation": splits.validation, "test": splits.test}
+    for share, (name, episodes) in zip(config.split, chosen.items(), strict=True):
+        if not episodes:
+            raise DataError(
+                f"{data} has {store.num_episodes} episode(s), which leaves none for {name} (a share of {share:g}). "
+                "Record more episodes, or give pairs.split other shares."
+            )
     sets = (
         TransitionIndex.build(store, config.gap_steps or 1, config.gap_seconds, episodes)
-        for episodes in (splits.train, splits.validation, splits.test)
+        for episodes in chosen.values()
     )
     return SplitPairs(store, *sets)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -27,7 +27,7 @@ def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionMode
         CheckpointError: no such run, or it has not finished.
     """
     run = RunFolder.open(path, ("lam", "joint"))
-    if not (run.model / "manifest.json").exists():
+    if not run.finished:
         raise CheckpointError(f"The run {path} has not finished. Continue it with: flexlam train lam PRESET --resume")
     model = LatentActionModel.from_pretrained(run.model, device)
     pairs = PairConfig.parse(run.header["config"]["pairs"], where=f"{path}/run.json")

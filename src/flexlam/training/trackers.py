@@ -1,7 +1,25 @@
 """Where metrics go beside metrics.jsonl: one small class a destination."""
 
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+
+from flexlam.core.errors import ConfigError
+
+
+def require_trackers(names: Iterable[str]) -> None:
+    """Refuse a tracker before a run begins.
+
+    Raises:
+        ConfigError: its package is not installed.
+    """
+    for name in names:
+        if find_spec(name) is None:  # each tracker is called as its package
+            raise ConfigError(
+                f"The tracker {name!r} needs the package {name!r}, which is not installed. "
+                f"Install it with: pip install {name}. Or choose others with --training.trackers."
+            )
 
 
 class Tracker(Protocol):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config, component
+from flexlam.core.files import check_output_folder
 from flexlam.core.machine import Device, choose_device
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.labels import LabelBudget, choose_labels
@@ -110,11 +111,11 @@ def train_translator(
         DataError, CheckpointError, OutputError, TrainingError: see those.
     """
     lam_run, model = open_lam(lam, choose_device(config.device))
-    pairs = load_pairs(data, lam_run.pairs)
+    pairs = load_pairs(data, lam_run.pairs, model.frame_shape)
     spec = require_actions(pairs.store)
     labels = choose_labels(pairs.train, pairs.store, config.labels, config.seed, config.draw)
     parents = {"lam": model.hash or "", "data": pairs.store.content_hash}
-    run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
+    check_output_folder(out, overwrite)
     fit = fit_translator(
         config.translator,
         spec,
@@ -123,6 +124,7 @@ def train_translator(
         config.fit,
         config.seed,
     )
+    run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     labels.save(run.path / "labels.parquet")
     run.write_json("fit.json", {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss})
     save_translator(fit.model, run.model, model.hash or "", data_hash=pairs.store.content_hash)

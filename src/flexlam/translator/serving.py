@@ -107,7 +107,7 @@ class PerPrefixTranslator(Translator):
 
     def __init__(self, config: Config, spec: ActionSpec, null_latent: Float[Tensor, "D"], num_slots: int) -> None:
         super().__init__(config, spec, null_latent, num_slots)
-        self.served = tuple(sorted(config.prefix_lengths or reported_prefix_lengths(num_slots)))
+        self.served = tuple(sorted(set(config.prefix_lengths) or reported_prefix_lengths(num_slots)))
         self.networks = nn.ModuleDict({str(k): self._network() for k in self.served})
 
     def loss(
