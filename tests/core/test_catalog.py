@@ -16,18 +16,18 @@ def test_names_are_sorted() -> None:
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="no decoder called 'regresion'. Did you mean 'regression'"):
+    with pytest.raises(ConfigError, match=r"no decoder called 'regresion'. Did you mean 'regression'"):
         catalog.lookup("decoder", "regresion")
 
 
 def test_a_misspelt_kind_is_answered_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="no kind of component called 'decodr'. Did you mean 'decoder'"):
+    with pytest.raises(ConfigError, match=r"no kind of component called 'decodr'. Did you mean 'decoder'"):
         catalog.names("decodr")
 
 
 def test_a_missing_optional_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(catalog.CATALOG["decoder"], "exotic", "not_installed_anywhere.sub:Thing")
-    with pytest.raises(ConfigError, match="'exotic' needs the package 'not_installed_anywhere'.*pip install"):
+    with pytest.raises(ConfigError, match=r"'exotic' needs the package 'not_installed_anywhere'.*pip install"):
         catalog.lookup("decoder", "exotic")
 
 

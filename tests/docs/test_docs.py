@@ -1,0 +1,69 @@
+"""Code blocks of README and docs run as they stand."""
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from flexlam.cli import VERBS, main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [code for kind, code in BLOCK.findall(page.read_text()) if kind == language]
+
+
+def run_python(code: str) -> None:
+    """Run a block; a comment behind a print tells what it must print."""
+    expected = [line.split("  # ", 1)[1] for line in code.splitlines() if line.startswith("print(") and "  # " in line]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "block", "exec"), {})
+    assert out.getvalue().splitlines()[: len(expected)] == expected
+
+
+def test_the_pipeline_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "pipeline.md"
+    for block in blocks(page, "bash"):
+        for line in block.splitlines():
+            assert main([*shlex.split(line)[1:]]) == 0, line
+    for block in blocks(page, "python"):
+        run_python(block)
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = blocks(ROOT / "README.md", "python")
+    assert found
+    for block in found:
+        assert len(block.splitlines()) <= 15
+        run_python(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_shown_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in "\n".join(blocks(page, "bash")).splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            assert words[1] in targets, line
+        if words[:1] == ["flexlam"]:
+            assert words[1] in VERBS or " ".join(words[1:3]) in VERBS, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_repository_speaks_of_no_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"(^|[\s\"'`(])/(root|home|work|opt|Users)/", page.read_text()), page.name

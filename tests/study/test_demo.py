@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from flexlam.cli import main
+from flexlam.core.errors import OutputError
+from flexlam.presets.base import Preset, load_preset
+from flexlam.study import demo
+from flexlam.study.demo import run_demo
+
+
+@pytest.fixture(scope="module")
+def preset() -> Preset:
+    return load_preset("vizdoom-tiny")
+
+
+def test_the_demo_runs_end_to_end_and_resumes_where_it_stopped(
+    preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "demo"
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, "measure_alignment", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(["demo", "--preset", "vizdoom-tiny", "--out", str(out), "--quiet"]) == 130
+    assert not (out / "results.json").exists()
+    made = (out / "lam" / "model" / "manifest.json").stat().st_mtime_ns
+    assert main(["demo", "--preset", "vizdoom-tiny", "--out", str(out), "--resume", "--quiet"]) == 0
+    assert (out / "lam" / "model" / "manifest.json").exists()
+    printed = capsys.readouterr().out
+    assert "report.html" in printed and "k = 4" in printed
+    results = json.loads((out / "results.json").read_text())
+    assert {"k", "bits", "psnr", "action_loss", "action_accuracy"} <= results["rows"][0].keys()
+    assert {"previous_action", "idm", "k0", "shuffled"} <= results["baselines"].keys()
+    assert results["translator"] == "prefix-sampled" and results["decoder"] == "regression"
+    assert results["num_labels"] == 64 and results["tasks"] == ["health_gathering", "my_way_home"]
+    assert [row["k"] for row in results["rows"]] == [0, 1, 2, 4]
+    page = (out / "report.html").read_text()
+    assert "no evidence" in page or "evidence" in page
+    assert made <= (out / "lam" / "model" / "manifest.json").stat().st_mtime_ns
+
+
+def test_a_folder_in_use_and_other_settings_are_refused(preset: Preset, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="already holds something"):
+        run_demo(preset, tmp_path / "demo")
+    assert (tmp_path / "demo" / "notes.txt").read_text() == "mine"
+    other = tmp_path / "other"
+    other.mkdir()
+    preset.save(other / "preset.json")
+    changed = preset.model_copy(update={"recording": preset.recording.model_copy(update={"seed": 1})})
+    with pytest.raises(OutputError, match="other settings"):
+        run_demo(changed, other, resume=True)
