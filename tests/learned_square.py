@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from moving_square import square_store
-from tiny import lam_run
 
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.store import FrameStore
 from flexlam.training.lam import train_lam
+from moving_square import square_store
+from tiny import lam_run
 
 
 @pytest.fixture(scope="session")

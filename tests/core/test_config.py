@@ -31,9 +31,8 @@ def test_settings_are_frozen() -> None:
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 def test_settings_survive_the_disk(tmp_path: Path, suffix: str) -> None:
-    config = LamConfig.parse(
-        {"num_slots": 3, "quantizer": {"name": "fsq", "levels": [3, 4]}, "decoder": {"name": "flow"}}
-    )
+    values = {"num_slots": 3, "quantizer": {"name": "fsq", "levels": [3, 4]}, "decoder": {"name": "flow"}}
+    config = LamConfig.parse(values)
     config.save(tmp_path / f"config{suffix}")  # JSON is YAML
     assert LamConfig.load(tmp_path / f"config{suffix}") == config
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -123,8 +124,9 @@ def test_a_read_only_place_is_explained() -> None:
 
 
 def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), explain_write_errors(tmp_path):
-        (tmp_path / "missing").read_text()
+    for error in (OSError(errno.EIO, "Input/output error"), ValueError("ours")):
+        with pytest.raises(type(error)), explain_write_errors(tmp_path):
+            raise error
 
 
 def test_new_output_folder_refuses_a_used_one(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from moving_square import DISCRETE, FPS, Episode, moving_square
 
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import DataError
@@ -15,6 +14,7 @@ from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
 from flexlam.data.lerobot_writer import LeRobotWriter
 from flexlam.data.store import FrameStore
 from flexlam.data.store_builder import BuildReport, StoreConfig, build_store
+from moving_square import DISCRETE, FPS, Episode, moving_square
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from moving_square import CONTINUOUS, MIXED, square_store
-from tiny import FIT, lam_run
 
 from flexlam.core.errors import ConfigError
 from flexlam.core.run_folder import RunFolder
@@ -14,9 +12,11 @@ from flexlam.data.store import FrameStore
 from flexlam.evaluate import alignment
 from flexlam.evaluate.alignment import AlignmentConfig, measure_alignment
 from flexlam.lam.model import LatentActionModel
-from flexlam.training.lam import train_lam
 from flexlam.training.labelled import Labelled
+from flexlam.training.lam import train_lam
 from flexlam.training.pairs import PairConfig, load_pairs
+from moving_square import CONTINUOUS, MIXED, square_store
+from tiny import FIT, lam_run
 
 CONFIG = AlignmentConfig(
     labels=LabelBudget(count=100), num_draws=3, fit=FIT.model_copy(update={"max_steps": 200}), idm_draws=1, idm_fit=FIT

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import FLOW, lam_run
 
 from flexlam.core.errors import ConfigError
 from flexlam.core.run_folder import RunFolder
@@ -11,6 +10,7 @@ from flexlam.evaluate.reconstruction import ReconstructionConfig, measure_recons
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.lam import train_lam
 from flexlam.training.pairs import PairConfig, load_pairs
+from tiny import FLOW, lam_run
 
 CONFIG = ReconstructionConfig(num_transitions=60, num_sample_steps=2)
 

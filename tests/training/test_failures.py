@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import FLOW, lam_run
 from torch import nn
 
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.store import FrameStore
 from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.training.lam import train_lam
+from tiny import FLOW, lam_run
 
 QUICK = {"evaluate_every": 30, "checkpoint_every": 1000}
 

@@ -61,7 +61,7 @@ class TwoParts(Regression):
         self.noise = torch.randn(40, 1, generator=torch.Generator().manual_seed(1))
 
     def build(self) -> nn.Module:
-        return nn.ModuleList([super(TwoParts, self).build(), super(TwoParts, self).build()])
+        return nn.ModuleList([super().build(), super().build()])
 
     def parts(self, model: nn.Module) -> Sequence[nn.Module]:
         return list(model)  # type: ignore[call-overload]

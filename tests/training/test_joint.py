@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import loop
 
 from flexlam.core.files import file_hash
 from flexlam.core.run_folder import RunFolder
@@ -11,6 +10,7 @@ from flexlam.data.store import FrameStore
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.joint import JointConfig, JointStage, shift, train_joint
 from flexlam.translator.model import load_translator
+from tiny import loop
 
 CONFIG = JointConfig(labels=LabelBudget(count=100), max_shift=1, action_weight=0.2, training=loop(40))
 

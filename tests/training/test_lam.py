@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tiny import lam_run
 
 from flexlam.core.files import file_hash
 from flexlam.core.run_folder import RunFolder
@@ -13,6 +12,7 @@ from flexlam.data.store import FrameStore
 from flexlam.data.store_builder import StoreConfig, build_store
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.lam import train_lam
+from tiny import lam_run
 
 
 def permute_actions(recording: Path, copy: Path) -> Path:
@@ -39,9 +39,7 @@ def test_permuting_every_recorded_action_leaves_stage_1_bit_identical(store: Fra
     build_store(reader, tmp_path / "store", StoreConfig(frame_size=None), announce=lambda _: None)
     other = FrameStore.open(tmp_path / "store")
     assert not np.array_equal(other.actions, store.actions)
-    runs = [
-        train_lam(lam_run(15), data, tmp_path / name) for data, name in ((store.path, "a"), (other.path, "b"))
-    ]
+    runs = [train_lam(lam_run(15), data, tmp_path / name) for data, name in ((store.path, "a"), (other.path, "b"))]
     a, b = (file_hash(run.model / "model.safetensors") for run in runs)
     assert a == b
 

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from moving_square import square_store
-from tiny import lam_run, loop
 from torch import Tensor, nn
 
 from flexlam.core.errors import CheckpointError, OutputError, TrainingError
@@ -20,6 +19,8 @@ from flexlam.data.store import FrameStore
 from flexlam.training.lam import LamStage, train_lam
 from flexlam.training.loop import train
 from flexlam.training.pairs import load_pairs
+from moving_square import square_store
+from tiny import lam_run, loop
 
 
 def weights(run: RunFolder) -> str:
@@ -75,7 +76,7 @@ def test_muon_adamw_and_flow_runs_resume_exactly_too(store: FrameStore, tmp_path
         stage = LamStage(config, load_pairs(store.path, config.pairs), run)
         original = stage.loss
 
-        def loss(step: int, original=original) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[no-untyped-def]
+        def loss(step: int, original=original, stop_after=stop_after) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[no-untyped-def]
             if step == stop_after:
                 os.kill(os.getpid(), signal.SIGTERM)  # a polite stop finishes the step and writes a checkpoint
             return original(step)
@@ -139,6 +140,7 @@ def test_resuming_with_other_settings_or_data_is_refused(store: FrameStore, tmp_
 
 def test_a_damaged_newest_checkpoint_is_reported_not_used(store: FrameStore, tmp_path: Path) -> None:
     train_lam(lam_run(10), store.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "model")  # as if the run had not finished
     path = tmp_path / "run" / "checkpoint" / "00000010" / "module.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match="truncated or damaged"):

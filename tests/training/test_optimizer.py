@@ -27,7 +27,9 @@ def test_matrices_of_blocks_go_to_muon_and_every_trainable_weight_to_exactly_one
     in_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     in_adamw = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
     block = "blocks.0."
-    assert in_muon == {block + n for n in ("attention.qkv.weight", "attention.out.weight", "mlp.0.weight", "mlp.2.weight")}
+    assert in_muon == {
+        block + n for n in ("attention.qkv.weight", "attention.out.weight", "mlp.0.weight", "mlp.2.weight")
+    }
     assert in_muon | in_adamw == {n for n, p in net.named_parameters() if p.requires_grad}
     assert not in_muon & in_adamw
     decayed = next(g for g in adamw.param_groups if g["weight_decay"] > 0)

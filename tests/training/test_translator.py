@@ -3,8 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from moving_square import square_store
-from tiny import FIT
 
 from flexlam.core.errors import CheckpointError, DataError
 from flexlam.core.run_folder import RunFolder
@@ -16,6 +14,8 @@ from flexlam.training.pairs import PairConfig, load_pairs
 from flexlam.training.translator import TranslatorRunConfig, train_translator
 from flexlam.translator.model import load_translator
 from flexlam.translator.serving import PerPrefixTranslator, PrefixSampledTranslator
+from moving_square import square_store
+from tiny import FIT
 
 CONFIG = TranslatorRunConfig(labels=LabelBudget(count=120), fit=FIT.model_copy(update={"max_steps": 300}))
 

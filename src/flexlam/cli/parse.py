@@ -60,24 +60,26 @@ def _parse(what: type, prog: str, arguments: Sequence[str], description: str | N
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(what, prog=prog, description=description, args=list(arguments), config=marks)
+    except ValidationError as error:  # of settings that stand in no group
+        raise ConfigError(_explain(error, "", prog)) from None
     except SystemExit as stop:
         # tyro leaves while handling its own error, which it raised while handling pydantic's.
         refused = getattr(stop.__context__, "__context__", None)
         if isinstance(refused, ValidationError):
             group = str(getattr(stop.__context__, "arg", ""))
-            raise ConfigError(f"{_explain(refused, group)} All settings: {prog} --help") from None
+            raise ConfigError(_explain(refused, group, prog)) from None
         print(said.getvalue(), end="", file=sys.stderr)
         raise
 
 
-def _explain(error: ValidationError, group: str) -> str:
+def _explain(error: ValidationError, group: str, prog: str) -> str:
     lines = []
     for item in error.errors(include_url=False):
         words = [*group.split(".")[1:], *(part for part in item["loc"] if isinstance(part, str))]
         got = "" if isinstance(item["input"], dict) else f" got {item['input']!r};"
         message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
         lines.append(f"--{'.'.join(words).replace('_', '-')}:{got} {message}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"All settings: {prog} --help"])
 
 
 def _check(options: Any) -> None:

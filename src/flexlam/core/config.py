@@ -69,7 +69,7 @@ class ComponentConfig(Config):
 
 def component(config_class: type[ComponentConfig]) -> Any:
     """Annotation for a field that holds any component of one kind, complete on disk."""
-    return Annotated[config_class, SerializeAsAny()]
+    return Annotated[config_class, SerializeAsAny()]  # type: ignore[type-arg]
 
 
 def _explain(cls: type[BaseModel], error: ValidationError, values: Any) -> str:

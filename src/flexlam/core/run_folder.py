@@ -64,6 +64,8 @@ class RunFolder:
         try:
             header = json.loads((path / "run.json").read_text())
             found = header["kind"]
+            if not isinstance(header["config"], dict) or not isinstance(header["parents"], dict):
+                raise TypeError("config and parents are no objects")
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"{path} is not a run folder (no readable run.json). Check the path.") from error
         kinds = (kind,) if isinstance(kind, str) else kind

@@ -78,8 +78,7 @@ def _score_table(rows: Sequence[PrefixScore], baselines: Mapping[str, Score]) ->
         (_prefix_name(row, rows[-1]), f"{row.bits:.1f}", *(_cell(row, column) for column in columns)) for row in rows
     )
     others = tuple(
-        (baseline_name(name), "", *(_cell(score, column) for column in columns))
-        for name, score in baselines.items()
+        (baseline_name(name), "", *(_cell(score, column) for column in columns)) for name, score in baselines.items()
     )
     return Table(header, (prefixes, others))
 

@@ -50,8 +50,9 @@ def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int]
     store = FrameStore.open(data)
     if frame_shape is not None and tuple(store.frame_shape) != tuple(frame_shape):
         raise DataError(
-            f"{data} holds frames of {_times(store.frame_shape)}; the model was trained on {_times(frame_shape)}. Build "
-            f"the store again with: flexlam data convert DATASET --out STORE --frame-size {frame_shape[0]} {frame_shape[1]}"
+            f"{data} holds frames of {_times(store.frame_shape)}; the model was trained on {_times(frame_shape)}. "
+            "Build the store again with: flexlam data convert DATASET --out STORE "
+            f"--frame-size {frame_shape[0]} {frame_shape[1]}"
         )
     splits = split_episodes(store, config.split, config.split_seed)
     chosen = {"training": splits.train, "validation": splits.validation, "test": splits.test}

@@ -30,5 +30,5 @@ def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionMode
     if not run.finished:
         raise CheckpointError(f"The run {path} has not finished. Continue it with: flexlam train lam PRESET --resume")
     model = LatentActionModel.from_pretrained(run.model, device)
-    pairs = PairConfig.parse(run.header["config"]["pairs"], where=f"{path}/run.json")
+    pairs = PairConfig.parse(run.header["config"].get("pairs"), where=f"{path}/run.json")
     return LamRun(path, pairs, run.header["parents"]), model

@@ -1,11 +1,12 @@
 import torch
 
-from flexlam.lam.decoders.trunk import DecoderTrunk, TrunkConfig
+from flexlam.lam.decoders.regression import RegressionDecoder
+from flexlam.lam.decoders.trunk import DecoderTrunk
 
 
 def build() -> DecoderTrunk:
     torch.manual_seed(0)
-    config = TrunkConfig(name="trunk", patch_size=4, dim=16, depth=2, num_heads=2)
+    config = RegressionDecoder.Config(patch_size=4, dim=16, depth=2, num_heads=2)
     trunk = DecoderTrunk(config, in_channels=6, out_channels=3, frame_size=(8, 12), latents_dim=15)
     for layer in (trunk.modulation, trunk.head):
         torch.nn.init.normal_(layer.weight, std=0.3)

@@ -186,6 +186,11 @@ class LeRobotReader:
         try:
             data = (cell or {}).get("bytes") or (self.path / (cell or {})["path"]).read_bytes()
             with Image.open(io.BytesIO(data)) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise DataError(
+                        f"{where}: the picture has pixels of 16 bits or more (mode {image.mode}); expected 8 bits. "
+                        "Convert the pictures to uint8."
+                    )
                 if self.info.frame_shape[2] == 1:
                     return np.asarray(image.convert("L"))[..., None]
                 return np.asarray(image.convert("RGB"))

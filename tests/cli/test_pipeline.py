@@ -1,0 +1,164 @@
+"""Every verb in its turn, on a small world; `demo` has tests of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from command_line import LAM_SETTINGS, World
+from command_line import run_command as run
+from flexlam.cli import VERBS
+from flexlam.core.action import ActionSpec
+from flexlam.data.readers import open_dataset
+from flexlam.lam.decoders.flow import FlowDecoder
+from flexlam.lam.model import LatentActionModel
+from flexlam.translator.model import load_translator
+
+NAMES = {
+    "reader": {"lerobot", "video-folder"},
+    "decoder": {"flow", "regression"},
+    "translator": {"per-prefix", "prefix-sampled"},
+    "preset": {"vizdoom", "vizdoom-small", "vizdoom-tiny"},
+}
+
+
+def test_collect_records_a_dataset_that_the_reader_opens(tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    arguments = ("collect", "vizdoom-tiny", "--tasks", "health_gathering", "--num-frames", 24, "--quiet")
+    said = run(*arguments, "--out", tmp_path / "actions")
+    assert said.code == 0 and str(tmp_path / "actions") in said.out and not said.err
+    info = open_dataset(tmp_path / "actions").info
+    assert (info.num_frames, info.frame_shape, info.tasks) == (24, (64, 64, 3), ("health_gathering",))
+    assert info.action_spec is not None and info.action_spec.num_choices == (18,)
+    assert run(*arguments, "--no-actions", "--out", tmp_path / "video").code == 0
+    assert open_dataset(tmp_path / "video").info.action_spec is None
+
+
+def test_data_info_describes_datasets_and_stores(world: World) -> None:
+    about = json.loads(run("data", "info", world.dataset, "--json").out)
+    assert (about["format"], about["num_episodes"], about["num_frames"]) == ("lerobot", 12, 240)
+    assert about["frame_shape"] == [64, 64, 3] and about["tasks"] == {"a": 6, "b": 6}
+    assert ActionSpec.parse(about["action_spec"]).num_choices == (18,)
+    store = json.loads(run("data", "info", world.store, "--json").out)
+    assert store["format"] == "frame store" and store["num_frames"] == 240
+    assert store["content_hash"] in world.said["store"].out
+    text = run("data", "info", world.dataset).out
+    assert "64 x 64 x 3" in text and "num frames" in text
+
+
+def test_data_check_finds_nothing_wrong_with_good_data(world: World) -> None:
+    for path in (world.dataset, world.store):
+        report = json.loads(run("data", "check", path, "--json").out)
+        assert (report["ok"], report["num_frames"], report["rows"]) == (True, 240, [])
+    assert "nothing to complain about" in run("data", "check", world.dataset, "--strict").out
+
+
+def test_data_convert_tells_what_it_wrote(world: World) -> None:
+    assert "12 episodes, 240 frames" in world.said["store"].out
+
+
+def test_data_convert_replaces_a_store_only_when_told(world: World, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    assert run("data", "convert", world.dataset, "--out", out, "--quiet").code == 0
+    assert run("data", "convert", world.dataset, "--out", out, "--codec", "webp", "--overwrite").code == 0
+    assert json.loads(run("data", "info", out, "--json").out)["codec"] == "webp"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_train_lam_leaves_a_model_that_python_loads(world: World) -> None:
+    assert "Verdict: " in world.said["lam"].out and str(world.lam / "model") in world.said["lam"].out
+    model = LatentActionModel.from_pretrained(world.lam)
+    assert model.num_slots == 4 and model.frame_shape == (64, 64, 3)
+    header = json.loads((world.lam / "run.json").read_text())
+    assert header["config"]["training"]["num_steps"] == 6
+
+
+def test_a_finished_run_that_is_resumed_says_so_and_stays(world: World) -> None:
+    before = world.snapshot()
+    said = run("train", "lam", "vizdoom-tiny", "--data", world.store, "--out", world.lam, *LAM_SETTINGS, "--resume")
+    assert said.code == 0 and "had finished before" in said.out
+    assert world.snapshot() == before
+
+
+def test_train_translator_leaves_a_translator_of_that_model(world: World) -> None:
+    assert "Held-out loss" in world.said["translator"].out
+    model = LatentActionModel.from_pretrained(world.lam)
+    translator = load_translator(world.translator / "model", model.hash)
+    assert translator.served == (0, 1, 2, 3, 4)
+    assert pq.read_table(world.translator / "labels.parquet").num_rows == 64
+
+
+def test_train_joint_makes_a_new_model_and_its_translator(world: World, tmp_path: Path) -> None:
+    arguments = ("train", "joint", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--training.num-steps", 3)
+    said = run(*arguments, "--out", tmp_path / "joint")
+    assert said.code == 0, said.err
+    old, new = (LatentActionModel.from_pretrained(path) for path in (world.lam, tmp_path / "joint"))
+    assert old.hash != new.hash
+    load_translator(tmp_path / "joint" / "translator", new.hash)
+    again = run(*arguments, "--out", tmp_path / "joint", "--resume")
+    assert again.code == 0 and "had finished before" in again.out
+
+
+def test_eval_alignment_prints_every_k_beside_the_baselines(world: World, tmp_path: Path) -> None:
+    arguments = ("eval", "alignment", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--quiet")
+    few = ("--num-draws", 2, "--fit.max-steps", 20, "--idm-fit.max-steps", 10)
+    said = run(*arguments, *few, "--json", tmp_path / "alignment.json")
+    assert said.code == 0, said.err
+    for words in ("k = 0", "k = 1", "k = 4 (all slots)", "shuffled codes", "previous action, all labels"):
+        assert words in said.out
+    results = json.loads((tmp_path / "alignment.json").read_text())
+    assert [row["k"] for row in results["rows"]] == [0, 1, 2, 4]
+    assert {"previous_action", "idm", "k0", "shuffled", "repeat_previous"} <= results["baselines"].keys()
+    assert all(len(row["action_loss_draws"]) == 2 for row in results["rows"])
+
+
+def test_eval_reconstruction_prints_every_k_asked_for(world: World, tmp_path: Path) -> None:
+    arguments = ("eval", "reconstruction", "vizdoom-tiny", "--lam", world.lam, "--data", world.store)
+    said = run(*arguments, "--prefix-lengths", 3, 0, "--json", tmp_path / "reconstruction.json")
+    assert said.code == 0, said.err
+    assert "PSNR" in said.out and "k = 3" in said.out and "copy the present frame" in said.out
+    results = json.loads((tmp_path / "reconstruction.json").read_text())
+    assert [row["k"] for row in results["rows"]] == [0, 3]
+    assert results["decoder"] == "regression" and results["num_transitions"] == 38
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_list_names_everything_or_one_kind(kind: str) -> None:
+    one = run("list", kind).out.split()
+    assert one[0] == kind and set(one[1:]) == NAMES[kind]
+    assert NAMES[kind] <= set(run("list").out.split())
+
+
+def test_a_component_is_chosen_by_name_and_keeps_the_sizes_of_the_preset(world: World, tmp_path: Path) -> None:
+    """The preset decodes by regression, with 32 wide layers."""
+    arguments = ("train", "lam", "vizdoom-tiny", "--data", world.store, "--out", tmp_path / "flow", "--quiet")
+    said = run(*arguments, "--lam.decoder.name", "flow", "--lam.decoder.depth=2", "--training.num-steps", 2)
+    assert said.code == 0, said.err
+    decoder = LatentActionModel.from_pretrained(tmp_path / "flow").config.decoder
+    assert isinstance(decoder, FlowDecoder.Config) and (decoder.dim, decoder.depth) == (32, 2)
+
+
+def test_help_lists_the_verbs_the_presets_and_plain_flags() -> None:
+    assert "train translator" in run("--help").out and run().code == 0
+    assert "train joint" in run("train", "--help").out
+    assert "vizdoom-small" in run("train", "lam", "--help").out
+    settings = run("train", "lam", "vizdoom-tiny", "--help")
+    assert settings.code == 0 and "--lam.num-slots" in settings.out and "--overwrite" in settings.out
+    assert "--no-overwrite" not in settings.out
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom flexlam.cli import VERBS, main\n"
+        "for verb in VERBS:\n"
+        "    try: main([*verb.split(), '--help'])\n"
+        "    except SystemExit as stop: assert not stop.code\n"
+        "main(['--help']); main(['--version']); main(['list'])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("usage: ") == len(VERBS) + 1
