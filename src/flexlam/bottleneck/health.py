@@ -107,6 +107,8 @@ def _verdict(
     fall = recent_fall(history)
     if fall is None:
         return "still learning", "too early to tell: fewer than three evaluations"
+    if fall < -MAX_RECENT_FALL:
+        return "still learning", f"the error rose by {-fall:.0%} over the second half; lower the learning rate"
     if fall > MAX_RECENT_FALL:
         return "still learning", f"the error fell by {fall:.0%} over the second half of the training so far"
     return "ready to align", (

@@ -4,6 +4,7 @@ Because a stream is named by what it is for (`"lam", step`), nothing random has 
 """
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def derive_seed(seed: int, *words: str | int) -> int:
     """A 63-bit seed for the stream that these words name."""
-    text = "/".join(str(word) for word in (seed, *words))
+    text = json.dumps([seed, *words])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 

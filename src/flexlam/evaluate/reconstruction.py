@@ -38,7 +38,7 @@ def measure_reconstruction(model: LatentActionModel, pairs: SplitPairs, config: 
     order = np.random.default_rng(config.seed).permutation(len(pairs.test))[: config.num_transitions]
     batch = pairs.test.batch(pairs.store, np.sort(order), with_actions=False)
     codes = model.encode(batch.obs, batch.next_obs)
-    draws = config.num_sample_steps > 0 and model.config.decoder.name == "flow"
+    draws = config.num_sample_steps > 0 and model.decoder.draws
     rows = []
     for k in lengths:
         row: dict[str, Any] = {"k": k, "bits": k * model.bits_per_slot}

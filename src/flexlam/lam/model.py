@@ -150,6 +150,8 @@ class LatentActionModel(nn.Module):
         k = given if prefix_length is None else prefix_length
         if num_steps is not None and num_steps < 1:
             raise ConfigError(f"num_steps is {num_steps}; give 1 or more.")
+        if num_steps is not None and not self.decoder.draws:
+            raise ConfigError("num_steps was given, but a regression decoder draws no samples; leave it out.")
         if k > given:
             raise ConfigError(f"prefix_length is {k}, but only {given} codes per transition were given.")
         with _evaluation(self):
@@ -169,8 +171,9 @@ class LatentActionModel(nn.Module):
         Raises:
             OutputError: the disk is full or the place cannot be written.
         """
-        tensors = {
-            name: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+        parameters = {name for name, _ in self.named_parameters()}
+        tensors = {  # statistics stay exact: rounding those would move codes
+            name: tensor.to(dtype) if dtype and name in parameters else tensor
             for name, tensor in self.state_dict().items()
         }
         config = {"frame_shape": list(self.frame_shape), **self.config.model_dump(mode="json")}

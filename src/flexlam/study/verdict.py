@@ -38,7 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "900 steps, K = 4": {"lam": {"num_slots": 4}, "training": {"num_steps": 900}},
     "900 steps, Fixed-K 1": {"lam": {"num_slots": 1, "prefix_sampling": "full"}, "training": {"num_steps": 900}},
     "900 steps, Fixed-K 16": {"lam": {"prefix_sampling": "full"}, "training": {"num_steps": 900}},
-    "tiny vocabulary [2, 2]": {"lam": {"quantizer": {"name": "fsq", "levels": [2, 2]}}, "training": {"num_steps": 600}},
+    "tiny vocabulary [3, 3]": {"lam": {"quantizer": {"name": "fsq", "levels": [3, 3]}}, "training": {"num_steps": 600}},
     "learning rate 1e-5": {"training": {"num_steps": 300, "optimizer": {"learning_rate": 1e-5}}},
     "learning rate 0.1, no standardisation": {
         "lam": {"quantizer": {"name": "fsq", "normalize": "none"}},

@@ -18,6 +18,9 @@ class DecoderConfig(ComponentConfig):
 class Decoder(Protocol):
     """Predicts the next frame from a frame and null-filled latents; images are in [−1, 1]."""
 
+    draws: bool
+    """Whether `sample` draws anything, or only repeats the mean."""
+
     def loss(
         self,
         obs: Float[Tensor, "B C H W"],

@@ -16,6 +16,8 @@ from flexlam.nn.rectified_flow import euler_sample, interpolate, sample_times
 class FlowDecoder(nn.Module):
     """Denoises o_{t+1} given o_t and the latents; predicts the clean frame at every noise level."""
 
+    draws = True
+
     class Config(TrunkConfig):
         """Settings of the rectified-flow decoder."""
 

@@ -13,6 +13,8 @@ from flexlam.nn.patches import check_patch_size
 class RegressionDecoder(nn.Module):
     """Predicts the change from o_t to o_{t+1}; at initialisation it copies o_t."""
 
+    draws = False
+
     class Config(TrunkConfig):
         """Settings of the regression decoder."""
 
