@@ -32,6 +32,7 @@ from flexlam.data.store_builder import StoreConfig, build_store
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images
+from flexlam.presets.base import load_preset
 from flexlam.report.table import Table
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.optimizer import build_optimizers, set_learning_rate
@@ -259,8 +260,8 @@ def tables(rates: Sequence[Rate]) -> tuple[Table, Table, list[dict[str, Any]]]:
 
 
 def _config(effort: Effort) -> LamRunConfig:
-    """The defaults, which are the model and the batch of vizdoom-small."""
-    config = LamRunConfig()
+    """Model and batch of vizdoom-small, the demo's."""
+    config: LamRunConfig = load_preset("vizdoom-small").lam
     if effort.batch_size is None:
         return config
     return config.model_copy(update={"training": config.training.model_copy(update={"batch_size": effort.batch_size})})
@@ -288,7 +289,7 @@ def main(arguments: Sequence[str]) -> None:
         machine = describe_machine()
         print(f"{machine['processor']}, 1 thread · torch {torch.__version__} · {created}")
         shape = "×".join(map(str, FRAME_SHAPE))
-        print(f"default model, {config.training.batch_size} transitions of {shape}; median (lowest to highest)\n")
+        print(f"vizdoom-small, {config.training.batch_size} transitions of {shape}; median (lowest to highest)\n")
         reader = store_task(Path(folder) / "store", config.training.batch_size, effort.num_frames)
         rates = measure([*matmul_tasks(config, effort), *model_tasks(config), reader], effort)
     ceilings, speeds, rows = tables(rates)

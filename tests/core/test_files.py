@@ -135,7 +135,10 @@ def test_new_output_folder_refuses_a_used_one(tmp_path: Path) -> None:
     (tmp_path / "run" / "x").write_text("1")
     with pytest.raises(OutputError, match=r"--overwrite.*--resume"):
         new_output_folder(tmp_path / "run", overwrite=False)
+    with pytest.raises(OutputError, match="flexlam did not write"):
+        new_output_folder(tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "x").exists()
+    (tmp_path / "run" / "run.json").write_text("{}")
     new_output_folder(tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "x").exists()
     assert not list(tmp_path.glob("*.probe")) and not list(tmp_path.glob(".*"))
@@ -152,6 +155,7 @@ def test_overwriting_spares_links_and_what_they_point_to(tmp_path: Path) -> None
     for name in ("scratch", "elsewhere"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text("1")
+        (tmp_path / name / "run.json").write_text("{}")
     (tmp_path / "scratch" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "run").symlink_to(tmp_path / "scratch")
     new_output_folder(tmp_path / "run", overwrite=True)

@@ -11,7 +11,7 @@ def test_streams_are_named_by_seed_and_words() -> None:
 
 
 def test_a_seed_is_the_same_in_every_session() -> None:
-    assert derive_seed(0, "lam", 1) == 6168745968224388691
+    assert derive_seed(0, "lam", 1) == 6040762642660358274
 
 
 def test_generators_repeat_themselves_and_leave_global_state_alone() -> None:

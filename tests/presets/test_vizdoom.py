@@ -16,6 +16,10 @@ def test_every_preset_is_complete_and_survives_the_disk(name: str) -> None:
 def test_the_demo_keeps_the_papers_translator() -> None:
     preset = load_preset("vizdoom-small")
     translator = preset.alignment.translator
-    assert (translator.name, translator.prefix_sampling, translator.use_prev_action) == ("prefix-sampled", "uniform", True)
+    assert (translator.name, translator.prefix_sampling, translator.use_prev_action) == (
+        "prefix-sampled",
+        "uniform",
+        True,
+    )
     assert preset.lam.lam.prefix_sampling == "uniform"
     assert preset.alignment.labels.count == 256

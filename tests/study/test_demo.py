@@ -1,13 +1,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flexlam.cli import main
 from flexlam.core.errors import OutputError
+from flexlam.lam.model import LatentActionModel
 from flexlam.presets.base import Preset, load_preset
 from flexlam.study import demo
 from flexlam.study.demo import run_demo
+from flexlam.study.release import release
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +37,13 @@ def test_the_demo_runs_end_to_end_and_resumes_where_it_stopped(
     assert results["translator"] == "prefix-sampled" and results["decoder"] == "regression"
     assert results["num_labels"] == 64 and results["tasks"] == ["health_gathering", "my_way_home"]
     assert [row["k"] for row in results["rows"]] == [0, 1, 2, 4]
-    page = (out / "report.html").read_text()
-    assert "no evidence" in page or "evidence" in page
-    assert made <= (out / "lam" / "model" / "manifest.json").stat().st_mtime_ns
+    assert "evidence" in (out / "report.html").read_text()
+    assert made == (out / "lam" / "model" / "manifest.json").stat().st_mtime_ns, "the trained model was kept"
+    release(out, tmp_path / "released")
+    released = LatentActionModel.from_pretrained(tmp_path / "released")
+    video = np.load(tmp_path / "released" / "frames.npy")
+    assert video.shape == (9, 64, 64, 3) and released.encode(video[:-1], video[1:]).indices.shape == (8, 4)
+    assert "| k = 4" in (tmp_path / "released" / "README.md").read_text()
 
 
 def test_a_folder_in_use_and_other_settings_are_refused(preset: Preset, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from flexlam.core.action import ActionSpec
+from flexlam.translator.base import HourglassConfig
 from flexlam.translator.inverse_dynamics import InverseDynamicsModel, PreviousActionModel
 
 NAN = float("nan")
@@ -87,7 +88,7 @@ class Difference(nn.Module):
 def test_the_inverse_dynamics_model_reads_frames_and_maybe_the_previous_action(
     use_prev_action: bool, generator: torch.Generator
 ) -> None:
-    model = InverseDynamicsModel(Difference(), 2, ActionSpec(num_choices=(4,)), use_prev_action)
+    model = InverseDynamicsModel(Difference(), 2, ActionSpec(num_choices=(4,)), use_prev_action, HourglassConfig())
     obs, next_obs = torch.randn(2, 3, 3, 8, 8, generator=generator)
     zeros, ones = torch.zeros(3, 1), torch.ones(3, 1)
     outputs = model(obs, next_obs, zeros)

@@ -1,5 +1,6 @@
 """flexlam <verb>: the command line. Help imports no torch; a verb's module loads when the verb runs."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -25,6 +26,8 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0 done, 1 a check failed, 2 the user can mend it, 130 interrupted."""
+    # Threads that spin for each other starve on a busy machine. Read by torch's OpenMP when it loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())

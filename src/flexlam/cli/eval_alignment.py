@@ -29,7 +29,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.training.pairs import load_pairs
     from flexlam.training.runs import open_lam
 
-    lam_run, model = open_lam(options.lam, choose_device("auto"))
+    lam_run, model = open_lam(options.lam, choose_device(options.device))
     results = measure_alignment(model, load_pairs(options.data, lam_run.pairs, model.frame_shape), settings)
     if options.json:
         write_text(options.json, json.dumps(results, indent=2) + "\n")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from flexlam.core.machine import Device
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -32,6 +34,8 @@ class ResumableOutput(Output):
 class Report:
     """A measurement on a run."""
 
+    device: Device = "auto"
+    """Where to compute."""
     json: Path | None = None
     """Write the figures to this file, too."""
     quiet: bool = False

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from flexlam.core.errors import OutputError
@@ -105,19 +105,14 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 _OURS = ("environment.json", "run.json", "manifest.json", "preset.json", "results.json", "meta/info.json")
 
 
-def check_output_folder(path: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+def check_output_folder(path: Path, overwrite: bool) -> None:
     """Make sure that a fresh result can be put at `path`, and leave what is there.
 
-    `inputs` are folders still needed: they must not be replaced.
-
     Raises:
-        OutputError: the folder exists and is not empty (and `overwrite` is off, or flexlam did not write it), holds
-            an input, or cannot be written.
+        OutputError: the folder exists and is not empty (and `overwrite` is off, or flexlam did not write it), or
+            cannot be written.
     """
     with explain_write_errors(path):
-        for needed in inputs:
-            if needed.resolve().is_relative_to(path.resolve()):
-                raise OutputError(f"{path} is or holds the input {needed}; choose another --out folder.")
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file; give a folder for the output.")
         if path.is_dir() and any(path.iterdir()):
@@ -126,23 +121,23 @@ def check_output_folder(path: Path, overwrite: bool, inputs: Sequence[Path] = ()
                     f"{path} already holds something. Add --overwrite to replace it, "
                     "--resume to continue a run, or choose another --out folder."
                 )
-            if not any((path / name).exists() for name in _OURS):
-                raise OutputError(f"{path} holds something that flexlam did not write; remove it yourself if you mean to.")
             if Path.cwd().is_relative_to(path.resolve()):
                 raise OutputError(f"{path} holds the folder you are in; choose another --out folder.")
+            if not any((path / name).exists() for name in _OURS):
+                raise OutputError(f"{path} holds what flexlam did not write; if you mean to, remove it yourself.")
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = path.parent / f".{path.name}.{os.getpid()}.probe"
         probe.touch()
         probe.unlink()
 
 
-def new_output_folder(path: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+def new_output_folder(path: Path, overwrite: bool) -> None:
     """Make sure that a fresh result can be put at `path`; what it held is removed, only when told to.
 
     Raises:
         OutputError: as `check_output_folder`.
     """
-    check_output_folder(path, overwrite, inputs)
+    check_output_folder(path, overwrite)
     if path.is_dir():
         with explain_write_errors(path):
             _empty(path)

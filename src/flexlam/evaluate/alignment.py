@@ -46,7 +46,7 @@ class AlignmentConfig(Config):
     """How translators are fitted."""
     idm_draws: int = Field(default=3, ge=0)
     """Draws on which the inverse dynamics baseline is trained (it is slow); 0 leaves it out."""
-    idm_fit: FitConfig = FitConfig(max_steps=400, evaluate_every=20, patience=5, weight_decay=0.05)
+    idm_fit: FitConfig = FitConfig(max_steps=400, evaluate_every=20, patience=4, num_folds=3)
     """How the inverse dynamics baseline is fitted."""
     seed: int = 0
     """Draws, weights and folds follow from it."""
@@ -217,7 +217,8 @@ def _fit_idm(
     def build() -> InverseDynamicsModel:
         encoder = encoder_class(model.config.encoder, *sizes)
         slots_dim = model.num_slots * model.latent_dim
-        idm = InverseDynamicsModel(encoder, slots_dim, spec, config.translator.use_prev_action)
+        translator = config.translator
+        idm = InverseDynamicsModel(encoder, slots_dim, spec, translator.use_prev_action, translator.network)
         idm.codec.fit(labels.action)
         return idm
 

@@ -8,7 +8,10 @@ from typing import Any
 from flexlam.presets.base import load_preset
 
 PRESET = "vizdoom"
-_ENCODER = ("inferred", "the paper's real-video encoder is a ViT over tubelets of two frames (App. E.4); this size is ours")
+_ENCODER = (
+    "inferred",
+    "the paper's real-video encoder is a ViT over tubelets of two frames (App. E.4); this size is ours",
+)
 _DIT = ("inferred", "DiT small of the first author's public minisora code, same data and resolution")
 
 # setting -> (paper | inferred | ours, where or why). A test holds this to the preset: nothing missing, nothing extra.
@@ -61,7 +64,10 @@ SOURCES: dict[str, tuple[str, str]] = {
     "joint.action_weight": ("ours", "the paper gives none (§6.3)"),
     "joint.max_shift": ("ours", "against overfitting the labels"),
     "joint.training": ("ours", "the paper gives none (§6.3)"),
-    "lam.training": ("ours", "the paper names one GPU and 24 hours; its real-video model takes 200,000 steps (App. E.4)"),
+    "lam.training": (
+        "ours",
+        "the paper names one GPU and 24 hours; its real-video model takes 200,000 steps (App. E.4)",
+    ),
 }
 SECTIONS = ("recording", "store", "lam", "translator", "joint")
 

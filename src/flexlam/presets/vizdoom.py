@@ -48,11 +48,12 @@ def vizdoom_small() -> Preset:
     Every size here is ours, chosen for two CPU cores; the translator's p(k) and its use of a_{t-1} are the paper's.
     """
     return Preset(
-        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=10_000),
+        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=16),
-            training=LoopConfig(num_steps=3000, batch_size=64),
+            training=LoopConfig(num_steps=1500, batch_size=64, evaluate_every=250, checkpoint_every=250),
         ),
+        alignment=AlignmentConfig(num_draws=8, idm_draws=2),
     )
 
 

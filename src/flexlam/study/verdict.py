@@ -26,6 +26,7 @@ from flexlam.training.pairs import load_pairs
 from flexlam.training.runs import open_lam
 
 _LOOP = {"evaluate_every": 100, "checkpoint_every": 100, "trackers": []}
+ALIGNMENT = AlignmentConfig(labels=LabelBudget(count=256), num_draws=4, idm_draws=0)
 _FLOW = {"name": "flow", "patch_size": 16}
 
 # name -> overrides of the base settings; the last three words of a name say what is wrong with it, if anything.
@@ -66,10 +67,9 @@ class BlindRegisters(PairEncoder):
 
     def __init__(self, config: Config, frame_shape: tuple[int, int, int], num_slots: int, slot_dim: int) -> None:
         super().__init__(config, frame_shape, num_slots, slot_dim)
-        for block in self.blocks:
-            nn.init.zeros_(block.attention.out.weight)
-            nn.init.zeros_(block.mlp[-1].weight)
-            nn.init.zeros_(block.mlp[-1].bias)
+        for name, parameter in self.blocks.named_parameters():
+            if "attention.out" in name or "mlp.2" in name:
+                nn.init.zeros_(parameter)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,11 @@ class Arguments:
     """Folder for runs and results."""
 
 
-def run(store: Path, out: Path) -> dict[str, Any]:
+def run(store: Path, out: Path, alignment: AlignmentConfig = ALIGNMENT) -> dict[str, Any]:
     """Train, judge and align every variant; returns what results.json holds."""
     catalog.CATALOG["encoder"]["blind"] = "flexlam.study.verdict:BlindRegisters"
-    rows = [_measure(name, store, out / "runs" / name.replace(" ", "-").replace(",", "")) for name in VARIANTS]
+    places = {name: out / "runs" / name.replace(" ", "-").replace(",", "") for name in VARIANTS}
+    rows = [_measure(name, store, place, alignment) for name, place in places.items()]
     rows.sort(key=lambda row: row["action_loss"])
     results = {
         "schema_version": 1,
@@ -121,15 +122,13 @@ def table(rows: list[dict[str, Any]]) -> Table:
     )
 
 
-def _measure(name: str, store: Path, out: Path) -> dict[str, Any]:
+def _measure(name: str, store: Path, out: Path, alignment: AlignmentConfig) -> dict[str, Any]:
     config = LamRunConfig.parse(_merge(_base(), VARIANTS[name]))
     if not (out / "model" / "manifest.json").exists():
         train_lam(config, store, out, resume=(out / "run.json").exists())
     lam_run, model = open_lam(out, torch.device("cpu"))
     health = json.loads((out / "health.json").read_text())
-    settings = AlignmentConfig(
-        labels=LabelBudget(count=256), num_draws=4, idm_draws=0, prefix_lengths=(0, model.num_slots)
-    )
+    settings = alignment.model_copy(update={"prefix_lengths": (0, model.num_slots)})
     aligned = measure_alignment(model, load_pairs(store, lam_run.pairs), settings)
     perplexities = sorted(slot["perplexity"] for slot in health["slots"])
     curve = health["prefix_curve"]

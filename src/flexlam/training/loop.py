@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
+import tyro
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -43,9 +44,9 @@ class LoopConfig(Config):
     """Everything random follows from it."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How weights are updated."""
-    device: Device = "auto"
+    device: Annotated[Device, tyro.conf.arg(aliases=("--device",))] = "auto"
     """Where to compute."""
-    precision: Precision = "auto"
+    precision: Annotated[Precision, tyro.conf.arg(aliases=("--precision",))] = "auto"
     """Matrix multiplications in fp32 or bf16; auto takes bf16 where the hardware computes in it."""
     log_every: int = Field(default=50, ge=1)
     """Steps between logged training losses."""

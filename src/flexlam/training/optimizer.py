@@ -15,7 +15,7 @@ class OptimizerConfig(Config):
 
     name: Literal["muon", "adamw"] = "muon"
     """"muon" (matrices of blocks; the rest AdamW) or "adamw" (everything)."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     """Peak learning rate."""
     warmup_steps: int = Field(default=100, ge=0)
     """Steps of linear warm-up."""

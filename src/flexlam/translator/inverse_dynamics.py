@@ -5,18 +5,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from flexlam.core.action import ActionSpec
+from flexlam.nn.hourglass import HourglassMLP
 from flexlam.translator.actions import ActionCodec
+from flexlam.translator.base import HourglassConfig
 
 
 class InverseDynamicsModel(nn.Module):
-    """The same encoder trunk from scratch, straight to the action; also given a_{t-1}."""
+    """The same encoder trunk and the same head as a translator's, from scratch; also given a_{t-1}."""
 
-    def __init__(self, encoder: nn.Module, slots_dim: int, spec: ActionSpec, use_prev_action: bool) -> None:
+    def __init__(
+        self, encoder: nn.Module, slots_dim: int, spec: ActionSpec, use_prev_action: bool, network: HourglassConfig
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.codec = ActionCodec(spec)
         self.use_prev_action = use_prev_action
-        self.head = nn.Linear(slots_dim + (spec.num_features if use_prev_action else 0), self.codec.out_dim)
+        in_dim = slots_dim + (spec.num_features if use_prev_action else 0)
+        self.head = HourglassMLP(in_dim, self.codec.out_dim, network.wide_dim, network.narrow_dim, network.num_blocks)
 
     def forward(
         self,

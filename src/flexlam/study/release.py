@@ -1,0 +1,118 @@
+"""Make a small released model from a finished demo: bfloat16 weights, a card with measured results, example frames.
+
+    python -m flexlam.study.release demo --out checkpoints/vizdoom-small
+
+The figures on the card are measured again on the shrunken weights.
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from flexlam.core.files import write_bytes, write_text
+from flexlam.core.machine import describe_machine
+from flexlam.evaluate.alignment import measure_alignment
+from flexlam.evaluate.reconstruction import measure_reconstruction
+from flexlam.lam.model import LatentActionModel
+from flexlam.presets.base import Preset
+from flexlam.report.figures import quality_figures, standalone_svg
+from flexlam.report.inputs import Results
+from flexlam.report.table import results_table
+from flexlam.training.pairs import SplitPairs, load_pairs
+from flexlam.training.runs import open_lam
+
+_NUM_FRAMES = 9
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Make a small released model from a finished demo."""
+
+    demo: tyro.conf.Positional[Path]
+    """Folder of the demo."""
+    out: Path
+    """Folder for the model."""
+
+
+def release(demo: Path, out: Path) -> None:
+    """Write the model bundle with its card, and frames of a test episode beside it."""
+    preset = Preset.load(demo / "preset.json")
+    run, model = open_lam(demo / "lam", torch.device("cpu"))
+    pairs = load_pairs(demo / "store", run.pairs)
+    model.save_pretrained(out, dtype=torch.bfloat16)
+    small = LatentActionModel.from_pretrained(out)
+    results = {
+        **json.loads((demo / "results.json").read_text()),
+        **measure_alignment(small, pairs, preset.alignment),
+    }
+    decoded = {row["k"]: row for row in measure_reconstruction(small, pairs, preset.reconstruction)["rows"]}
+    results["rows"] = [{**decoded[row["k"]], **row} for row in results["rows"]]
+    model.save_pretrained(out, dtype=torch.bfloat16, card=card(preset, results), parents=run.parents)
+    write_text(out / "quality.svg", standalone_svg(quality_figures(Results.load(results))))
+    frames = io.BytesIO()
+    np.save(frames, example_frames(pairs))
+    write_bytes(out / "frames.npy", frames.getvalue())
+
+
+def example_frames(pairs: SplitPairs) -> np.ndarray:
+    """Successive frames (9, H, W, C) of the test episode and place where most changes."""
+    index, store = pairs.test, pairs.store
+    starts = index.first[index.second - index.first == 1]
+    starts = starts[: 50 * (len(starts) // 50) : 50]
+    clips = [store.frames(np.arange(s, s + _NUM_FRAMES)) for s in starts if _in_one_episode(pairs, int(s))]
+    change = [np.abs(np.diff(clip.astype(np.int16), axis=0)).mean() for clip in clips]
+    return clips[int(np.argsort(change)[len(change) * 3 // 4])]
+
+
+def _in_one_episode(pairs: SplitPairs, start: int) -> bool:
+    ends = pairs.store.episodes.starts + pairs.store.episodes.lengths
+    return start + _NUM_FRAMES <= int(ends[np.searchsorted(ends, start, side="right")])
+
+
+def card(preset: Preset, results: dict[str, Any]) -> str:
+    """The model card as Markdown."""
+    tasks = " and ".join(preset.recording.tasks)
+    machine = describe_machine()
+    return f"""---
+license: apache-2.0
+library_name: flexlam
+---
+# A small FlexLAM of two ViZDoom scenarios
+
+K = {preset.lam.lam.num_slots} codes per transition of 64×64 frames, trained from scratch on CPU by `flexlam demo`;
+weights in bfloat16. For trying flexlam out, and for nothing else: it has
+seen {preset.recording.num_frames:,} frames of each of {tasks}.
+
+```python
+from flexlam import LatentActionModel
+
+model = LatentActionModel.from_pretrained("checkpoints/vizdoom-small")
+```
+
+## Measured
+On held-out episodes, {results["num_labels"]} labels, {results["num_draws"]} draws of them, with these very weights
+(`python -m flexlam.study.release demo --out checkpoints/vizdoom-small`, {datetime.now(UTC).date()},
+{machine["processor"]}, {machine["cores"]} cores).
+
+{results_table(results).to_markdown()}
+
+## Data
+Recorded from the scenarios bundled with ViZDoom (Freedoom assets) with flexlam's scripted experts, interrupted by
+random actions ({preset.recording.noise:.0%} of decisions). No people, no third-party video.
+
+## Limits
+Knows these two games only. Decoded frames are generated: they show what the model expects and are no evidence of
+anything that happened.
+"""
+
+
+if __name__ == "__main__":
+    arguments = tyro.cli(Arguments)
+    release(arguments.demo, arguments.out)
