@@ -17,7 +17,7 @@ KINDS = (PrefixSampledTranslator, PerPrefixTranslator)
 
 def make(kind: type[Any], **settings: object) -> Translator:
     torch.manual_seed(0)
-    network = HourglassConfig(wide_dim=16, narrow_dim=8, num_blocks=1)
+    network = HourglassConfig(wide_dim=16, narrow_dim=8, num_blocks=1, dropout=0, input_dropout=0)
     return kind(kind.Config.parse({"network": network, **settings}), SPEC, NULL, K)
 
 

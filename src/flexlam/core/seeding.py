@@ -5,6 +5,8 @@ Because a stream is named by what it is for (`"lam", step`), nothing random has 
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,16 @@ def derive_seed(seed: int, *words: str | int) -> int:
 def numpy_generator(seed: int, *words: str | int) -> np.random.Generator:
     """NumPy generator of a named stream."""
     return np.random.default_rng(derive_seed(seed, *words))
+
+
+@contextmanager
+def seeded_torch(seed: int, *words: str | int) -> Iterator[None]:
+    """A named stream for what can only draw from torch's global CPU generator (weights, dropout); restored after."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(derive_seed(seed, *words))
+        yield
 
 
 def torch_generator(seed: int, *words: str | int, device: "torch.device | str" = "cpu") -> "torch.Generator":

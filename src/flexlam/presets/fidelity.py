@@ -52,6 +52,8 @@ SOURCES: dict[str, tuple[str, str]] = {
     "translator.translator.network.wide_dim": ("inferred", "an hourglass MLP (App. A.4); its sizes are lost"),
     "translator.translator.network.narrow_dim": ("inferred", "an hourglass MLP (App. A.4); its sizes are lost"),
     "translator.translator.network.num_blocks": ("inferred", "an hourglass MLP (App. A.4); its sizes are lost"),
+    "translator.translator.network.dropout": ("ours", "against overfitting a few labels (docs/log.md)"),
+    "translator.translator.network.input_dropout": ("ours", "against overfitting a few labels (docs/log.md)"),
     "translator.translator.use_prev_action": ("paper", "conditions on a_{t−1} (§4.2)"),
     "translator.translator.prefix_sampling": ("paper", "the p(k) of the model (§4.2)"),
     "translator.labels.count": ("ours", "the paper has 36,000 or so (0.025 %)"),

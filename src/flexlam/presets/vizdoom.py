@@ -50,8 +50,8 @@ def vizdoom_small() -> Preset:
     return Preset(
         recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
-            lam=LatentActionModel.Config(num_slots=16),
-            training=LoopConfig(num_steps=1500, batch_size=64, evaluate_every=250, checkpoint_every=250),
+            lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
+            training=LoopConfig(num_steps=2400, batch_size=64, evaluate_every=300, checkpoint_every=300),
         ),
         alignment=AlignmentConfig(num_draws=8, idm_draws=2),
     )

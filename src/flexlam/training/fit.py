@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flexlam.core.config import Config
 from flexlam.core.errors import TrainingError
-from flexlam.core.seeding import numpy_generator, torch_generator
+from flexlam.core.seeding import numpy_generator, seeded_torch, torch_generator
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -19,13 +19,13 @@ Model = TypeVar("Model", bound=nn.Module)
 class FitConfig(Config):
     """Settings of a fit."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=3e-4, gt=0)
     """Constant learning rate of AdamW."""
-    weight_decay: float = Field(default=0.1, ge=0)
+    weight_decay: float = Field(default=1.0, ge=0)
     """Decoupled weight decay."""
     batch_size: int = Field(default=64, ge=1)
     """Labels a step (all of them, if there are fewer)."""
-    max_steps: int = Field(default=1000, ge=1)
+    max_steps: int = Field(default=2000, ge=1)
     """Steps at most."""
     evaluate_every: int = Field(default=20, ge=1)
     """Steps between held-out losses."""
@@ -113,7 +113,8 @@ class _Run:
     """One model in training on some of the labels."""
 
     def __init__(self, problem: Fittable, rows: np.ndarray, config: FitConfig, seed: int, name: str | int) -> None:
-        self.problem, self.rows, self.config = problem, torch.from_numpy(rows), config
+        self.problem, self.rows, self.seed, self.name = problem, torch.from_numpy(rows), seed, name
+        self.config = config
         self.model = problem.build()
         self.generator = torch_generator(seed, "fit", name)
         parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -126,7 +127,8 @@ class _Run:
     def advance(self, num_steps: int) -> None:
         self.model.train()
         for _ in range(num_steps):
-            loss = self.problem.loss(self.model, self._batch(), self.generator)
+            with seeded_torch(self.seed, "dropout", self.name, self.step):
+                loss = self.problem.loss(self.model, self._batch(), self.generator)
             loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -142,6 +144,5 @@ class _Run:
 
 def seeded(build: Callable[[], Model], seed: int, *words: str | int) -> Model:
     """Build a module with weights that depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_generator(seed, *words).initial_seed())
+    with seeded_torch(seed, *words):
         return build()

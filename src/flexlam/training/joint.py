@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from flexlam.core.config import Config, component
 from flexlam.core.machine import choose_device
 from flexlam.core.run_folder import RunFolder, refuse_changed_settings
-from flexlam.core.seeding import torch_generator
+from flexlam.core.seeding import seeded_torch, torch_generator
 from flexlam.data.labels import LabelBudget, LabelSet, choose_labels
 from flexlam.data.loader import BatchSampler
 from flexlam.lam.model import LatentActionModel
@@ -85,7 +85,8 @@ class JointStage:
         latents, _ = lam.encode_images(*both.chunk(2, dim=1))
         assert batch.prev_action is not None and batch.action is not None  # require_actions has seen to it
         prev_action, action = batch.prev_action.to(lam.device), batch.action.to(lam.device)
-        action_loss = self.translator.loss(latents, prev_action, action, generator)
+        with seeded_torch(self.config.training.seed, "dropout", step):
+            action_loss = self.translator.loss(latents, prev_action, action, generator)
         loss = decoder_loss + self.config.action_weight * action_loss
         return loss, {"decoder_loss": decoder_loss.detach(), "action_loss": action_loss.detach()}
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from flexlam.core.config import ComponentConfig, Config
+from flexlam.nn.hourglass import HourglassMLP
 
 
 class HourglassConfig(Config):
@@ -14,8 +15,18 @@ class HourglassConfig(Config):
     """Width of the skip connection."""
     narrow_dim: int = Field(default=64, ge=1)
     """Width of the hidden layers."""
-    num_blocks: int = Field(default=2, ge=0)
+    num_blocks: int = Field(default=1, ge=0)
     """Number of residual blocks."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of hidden units left out in each training step, against overfitting a few labels."""
+    input_dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of inputs left out in each training step."""
+
+    def build(self, in_dim: int, out_dim: int) -> HourglassMLP:
+        """A network of this size."""
+        return HourglassMLP(
+            in_dim, out_dim, self.wide_dim, self.narrow_dim, self.num_blocks, self.dropout, self.input_dropout
+        )
 
 
 class TranslatorConfig(ComponentConfig):

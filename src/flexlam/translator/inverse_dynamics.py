@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from flexlam.core.action import ActionSpec
-from flexlam.nn.hourglass import HourglassMLP
 from flexlam.translator.actions import ActionCodec
 from flexlam.translator.base import HourglassConfig
 
@@ -21,7 +20,7 @@ class InverseDynamicsModel(nn.Module):
         self.codec = ActionCodec(spec)
         self.use_prev_action = use_prev_action
         in_dim = slots_dim + (spec.num_features if use_prev_action else 0)
-        self.head = HourglassMLP(in_dim, self.codec.out_dim, network.wide_dim, network.narrow_dim, network.num_blocks)
+        self.head = network.build(in_dim, self.codec.out_dim)
 
     def forward(
         self,

@@ -53,8 +53,8 @@ class Translator(nn.Module):
         raise NotImplementedError
 
     def _network(self) -> HourglassMLP:
-        c = self.config.network
-        return HourglassMLP(*self._sizes, c.wide_dim, c.narrow_dim, c.num_blocks)
+        network: HourglassMLP = self.config.network.build(*self._sizes)
+        return network
 
     def _inputs(self, filled: Tensor, prev_action: Tensor) -> Tensor:
         inputs = filled.flatten(1)
