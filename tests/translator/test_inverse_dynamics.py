@@ -88,7 +88,9 @@ class Difference(nn.Module):
 def test_the_inverse_dynamics_model_reads_frames_and_maybe_the_previous_action(
     use_prev_action: bool, generator: torch.Generator
 ) -> None:
-    model = InverseDynamicsModel(Difference(), 2, ActionSpec(num_choices=(4,)), use_prev_action, HourglassConfig(dropout=0, input_dropout=0))
+    model = InverseDynamicsModel(
+        Difference(), 2, ActionSpec(num_choices=(4,)), use_prev_action, HourglassConfig(dropout=0, input_dropout=0)
+    )
     obs, next_obs = torch.randn(2, 3, 3, 8, 8, generator=generator)
     zeros, ones = torch.zeros(3, 1), torch.ones(3, 1)
     outputs = model(obs, next_obs, zeros)

@@ -17,11 +17,15 @@ Verdict = Literal["ready to align", "collapsed", "still learning"]
 MIN_PERPLEXITY = 2.0
 """A slot below this takes practically one code, whatever happens in the picture."""
 MIN_GAIN = 0.05
-"""The whole code must lower the error of the empty one by at least this share ..."""
+"""Codes that lower the error of the empty code by less than this share carry next to nothing ..."""
 MIN_SHUFFLE_RATIO = 1.05
-"""... and codes of other transitions must do worse than the right ones by at least this factor."""
+"""... and so do codes that can be exchanged for those of other transitions at less than this factor of error."""
+READY_GAIN = 0.2
+"""A gain from which on codes are worth aligning even while the error still falls ..."""
+READY_SHUFFLE_RATIO = 1.25
+"""... together with this factor."""
 MAX_RECENT_FALL = 0.08
-"""A model whose error fell by more than this share over the second half of its training is still learning."""
+"""An error that fell by more than this share over the second half of the training has not settled."""
 
 
 @dataclass(frozen=True)
@@ -98,23 +102,24 @@ def _verdict(
     if typical < MIN_PERPLEXITY:
         return "collapsed", f"half of the slots take one code or nearly so (median perplexity {typical:.1f})"
     gain = 1 - curve[max(curve)] / max(curve[min(curve)], 1e-12)
-    if shuffle_ratio < MIN_SHUFFLE_RATIO:
-        return "collapsed", (
-            f"the decoder ignores the codes: those of other transitions do only {shuffle_ratio:.3f}× as badly"
-        )
-    if gain < MIN_GAIN:
-        return "collapsed", f"the whole code lowers the error of the empty one by only {gain:.1%}"
     fall = recent_fall(history)
     if fall is None:
         return "still learning", "too early to tell: fewer than three evaluations"
     if fall < -MAX_RECENT_FALL:
         return "still learning", f"the error rose by {-fall:.0%} over the second half; lower the learning rate"
-    if fall > MAX_RECENT_FALL:
-        return "still learning", f"the error fell by {fall:.0%} over the second half of the training so far"
-    return "ready to align", (
-        f"codes are used (median perplexity {typical:.0f}), the decoder needs them ({shuffle_ratio:.2f}× worse when "
-        f"shuffled), and the error has settled ({fall:.1%} over the second half)"
+    carry = (
+        f"the whole code lowers the error of the empty one by {gain:.1%}, codes of other transitions raise it "
+        f"{shuffle_ratio:.3g}×"
     )
+    settled = fall <= MAX_RECENT_FALL
+    trend = "settled" if settled else f"still falls ({fall:.0%} over the second half), so more steps would pay"
+    if shuffle_ratio < MIN_SHUFFLE_RATIO or gain < MIN_GAIN:
+        if settled:
+            return "collapsed", f"the decoder hardly uses the codes: {carry}"
+        return "still learning", f"the decoder hardly uses the codes yet: {carry}; the error {trend}"
+    if settled or (gain >= READY_GAIN and shuffle_ratio >= READY_SHUFFLE_RATIO):
+        return "ready to align", f"{carry}; the error {'has ' if settled else ''}{trend}"
+    return "still learning", f"{carry}; the error {trend}"
 
 
 def recent_fall(history: Sequence[tuple[int, float]]) -> float | None:

@@ -20,8 +20,8 @@ from flexlam.report.table import comparisons_table, results_table
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _VERDICT_CLASSES = {"ready to align": "good", "still learning": "warn", "collapsed": "bad"}
 _VERDICT_WORDS = {
-    "ready to align": "The codes carry what changes between frames, and training has settled.",
-    "still learning": "The codes are in use, but training has not settled; more of it should pay.",
+    "ready to align": "The codes carry what changes between frames.",
+    "still learning": "The codes carry little so far, and training has not settled; more of it should pay.",
     "collapsed": "The codes carry next to nothing, so labels cannot be aligned with them.",
 }
 _RESPONSIBLE_USE = (

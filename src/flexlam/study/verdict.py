@@ -29,17 +29,20 @@ _LOOP = {"evaluate_every": 100, "checkpoint_every": 100, "trackers": []}
 ALIGNMENT = AlignmentConfig(labels=LabelBudget(count=256), num_draws=4, idm_draws=0)
 _FLOW = {"name": "flow", "patch_size": 16}
 
-# name -> overrides of the base settings; the last three words of a name say what is wrong with it, if anything.
+# name -> overrides of the base settings.
 VARIANTS: dict[str, dict[str, Any]] = {
     "25 steps": {"training": {"num_steps": 25, "evaluate_every": 5}},
     "100 steps": {"training": {"num_steps": 100, "evaluate_every": 20}},
     "300 steps": {"training": {"num_steps": 300}},
-    "900 steps": {"training": {"num_steps": 900}},
-    "900 steps, seed 1": {"training": {"num_steps": 900, "seed": 1}},
-    "900 steps, K = 4": {"lam": {"num_slots": 4}, "training": {"num_steps": 900}},
-    "900 steps, Fixed-K 1": {"lam": {"num_slots": 1, "prefix_sampling": "full"}, "training": {"num_steps": 900}},
-    "900 steps, Fixed-K 16": {"lam": {"prefix_sampling": "full"}, "training": {"num_steps": 900}},
-    "tiny vocabulary [3, 3]": {"lam": {"quantizer": {"name": "fsq", "levels": [3, 3]}}, "training": {"num_steps": 600}},
+    "600 steps": {"training": {"num_steps": 600}},
+    "600 steps, seed 1": {"training": {"num_steps": 600, "seed": 1}},
+    "600 steps, K = 4": {"lam": {"num_slots": 4}, "training": {"num_steps": 600}},
+    "600 steps, Fixed-K 1": {"lam": {"num_slots": 1, "prefix_sampling": "full"}, "training": {"num_steps": 600}},
+    "600 steps, Fixed-K 16": {"lam": {"prefix_sampling": "full"}, "training": {"num_steps": 600}},
+    "tiny vocabulary [3, 3], 400 steps": {
+        "lam": {"quantizer": {"name": "fsq", "levels": [3, 3]}},
+        "training": {"num_steps": 400},
+    },
     "learning rate 1e-5": {"training": {"num_steps": 300, "optimizer": {"learning_rate": 1e-5}}},
     "learning rate 0.1, no standardisation": {
         "lam": {"quantizer": {"name": "fsq", "normalize": "none"}},
@@ -49,7 +52,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "lam": {"quantizer": {"name": "fsq", "normalize": "none"}, "encoder": {"name": "blind"}},
         "training": {"num_steps": 300},
     },
-    "flow decoder": {"lam": {"decoder": _FLOW}, "training": {"num_steps": 900}},
+    "flow decoder, 600 steps": {"lam": {"decoder": _FLOW}, "training": {"num_steps": 600}},
     "flow decoder, no pure noise": {
         "lam": {"decoder": {**_FLOW, "pure_noise_share": 0.0, "time_mean": -3.0}},
         "training": {"num_steps": 300},
