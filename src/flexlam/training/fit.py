@@ -29,7 +29,7 @@ class FitConfig(Config):
     """Steps at most."""
     evaluate_every: int = Field(default=20, ge=1)
     """Steps between held-out losses."""
-    patience: int = Field(default=10, ge=1)
+    patience: int = Field(default=6, ge=1)
     """Evaluations without improvement after which the folds stop."""
     num_folds: int = Field(default=4, ge=2)
     """Parts into which the labels are cut; each is held out once."""
