@@ -13,7 +13,7 @@ ifeq ($(WHEELS)$(shell command -v nvidia-smi 2>/dev/null),)
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: setup demo test test-slow test-gpu lint bench constraints clean
+.PHONY: setup demo test test-slow test-gpu lint bench verdict constraints clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -42,6 +42,9 @@ lint: setup           ## style, types and the floors of the package
 
 bench: setup          ## speed, against ceilings measured in the same run
 	$(BIN)/python benchmarks/bench.py
+
+verdict: demo         ## does the verdict on the codes foretell alignment? (results/verdict)
+	$(BIN)/python -m flexlam.study.verdict demo/store --out results/verdict
 
 constraints: setup    ## pin the newest versions that pyproject.toml allows (torch stays as pinned)
 	echo 'torch==2.13.0' > $(VENV)/torch.pin

@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +46,19 @@ def describe_environment() -> dict[str, Any]:
         "git_revision": _git_revision(),
         "packages": dict(sorted((d.name, d.version) for d in distributions())),
     }
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """One CPU thread for the length of a block: networks of a few neurons lose more to threads than they gain."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(device: Device) -> "torch.device":

@@ -46,7 +46,7 @@ class AlignmentConfig(Config):
     """How translators are fitted."""
     idm_draws: int = Field(default=3, ge=0)
     """Draws on which the inverse dynamics baseline is trained (it is slow); 0 leaves it out."""
-    idm_fit: FitConfig = FitConfig(max_steps=400, evaluate_every=20, patience=4, num_folds=3)
+    idm_fit: FitConfig = FitConfig(learning_rate=1e-3, max_steps=240, evaluate_every=20, patience=3, num_folds=3)
     """How the inverse dynamics baseline is fitted."""
     seed: int = 0
     """Draws, weights and folds follow from it."""

@@ -51,7 +51,7 @@ def vizdoom_small() -> Preset:
         recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
-            training=LoopConfig(num_steps=2400, batch_size=64, evaluate_every=300, checkpoint_every=300),
+            training=LoopConfig(num_steps=2100, batch_size=64, evaluate_every=350, checkpoint_every=350),
         ),
         alignment=AlignmentConfig(num_draws=8, idm_draws=2),
     )

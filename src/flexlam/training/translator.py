@@ -10,7 +10,7 @@ from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config, component
 from flexlam.core.files import check_output_folder
-from flexlam.core.machine import Device, choose_device
+from flexlam.core.machine import Device, choose_device, single_thread
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.lam.model import LatentActionModel
@@ -99,7 +99,8 @@ def fit_translator(
     seed: int,
 ) -> Fit:
     """Fit a translator on labelled codes; when to stop is chosen on those labels alone."""
-    return fit_with_folds(TranslatorProblem(config, spec, model, labels, seed), len(labels), fit, seed)
+    with single_thread():
+        return fit_with_folds(TranslatorProblem(config, spec, model, labels, seed), len(labels), fit, seed)
 
 
 def train_translator(
