@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -35,6 +36,22 @@ def test_collect_records_a_dataset_that_the_reader_opens(tmp_path: Path) -> None
     assert info.action_spec is not None and info.action_spec.num_choices == (18,)
     assert run(*arguments, "--no-actions", "--out", tmp_path / "video").code == 0
     assert open_dataset(tmp_path / "video").info.action_spec is None
+
+
+def test_collect_draws_overlays_and_records_their_state(tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom")
+    arguments = ("collect", "vizdoom-tiny", "--tasks", "health_gathering", "--num-frames", 6, "--quiet")
+    plain, nuisance = tmp_path / "plain", tmp_path / "nuisance"
+    assert run(*arguments, "--out", plain).code == 0
+    assert run(*arguments, "--out", nuisance, "--overlay", "flicker", "sprites").code == 0
+    readers = [open_dataset(path) for path in (plain, nuisance)]
+    frames = [np.stack(list(reader.frames(reader.episodes()[0]))) for reader in readers]
+    assert not np.array_equal(*frames)
+    columns = [reader.columns(reader.episodes()[0]) for reader in readers]
+    assert np.array_equal(columns[0].actions, columns[1].actions), "the overlay does not reach the game"
+    assert columns[1].extras["exogenous_state"].shape[0] == 6
+    misspelt = run(*arguments, "--out", tmp_path / "no", "--overlay", "flickr")
+    assert misspelt.code == 2 and "Did you mean 'flicker'" in misspelt.err
 
 
 def test_data_info_describes_datasets_and_stores(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import shlex
 from pathlib import Path
@@ -67,3 +68,11 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 def test_the_repository_speaks_of_no_machine() -> None:
     for page in PAGES:
         assert not re.search(r"(^|[\s\"'`(])/(root|home|work|opt|Users)/", page.read_text()), page.name
+
+
+def test_the_vizdoom_page_shows_the_shipped_table() -> None:
+    page = (ROOT / "docs" / "vizdoom.md").read_text()
+    table = json.loads((ROOT / "src" / "flexlam" / "envs" / "vizdoom_reference.json").read_text())
+    for task, row in table["tasks"].items():
+        cells = [f"{row[name]:.2f} ± {row[f'{name}_stderr']:.2f}" for name in ("expert", "random")]
+        assert f"| {task} | {cells[0]} | {cells[1]} |" in page

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flexlam.cli.options import Output
 from flexlam.cli.parse import parse_with_preset
+from flexlam.core import catalog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +14,8 @@ class Collect(Output):
 
     no_actions: bool = False
     """Leave the actions out (stages 1 and 2 need none)."""
+    overlay: tuple[str, ...] = ()
+    """Exogenous nuisance over the frames, by name (flexlam list overlay), in this order."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:
@@ -21,6 +24,9 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.acting.recording import make_suite, record
     from flexlam.core.progress import progress
 
+    if options.overlay:
+        overlays = tuple(catalog.lookup("overlay", name).Config() for name in options.overlay)
+        settings = settings.model_copy(update={"overlays": overlays})
     tasks = settings.tasks or make_suite(settings).tasks
     with progress(settings.num_frames * len(tasks), "Recording", "frame") as bar:
         record(settings, options.out, not options.no_actions, options.overwrite, bar.update)
