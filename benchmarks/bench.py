@@ -5,7 +5,6 @@ timed in turn, again and again; medians are shown with the smallest and the larg
 """
 
 import argparse
-import contextlib
 import json
 import shlex
 import statistics
@@ -24,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from flexlam.core.files import write_text
-from flexlam.core.machine import describe_machine
+from flexlam.core.machine import describe_machine, single_thread
 from flexlam.core.seeding import numpy_generator, torch_generator
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
 from flexlam.data.store import FrameStore
@@ -267,16 +266,6 @@ def _config(effort: Effort) -> LamRunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update={"batch_size": effort.batch_size})})
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Speed of one CPU thread, against ceilings measured in the same run.")
     parser.add_argument("--quick", action="store_true", help="seconds instead of a minute; the figures mean little")
@@ -285,7 +274,7 @@ def main(arguments: Sequence[str]) -> None:
     effort = QUICK if options.quick else FULL
     config = _config(effort)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    with _one_thread(), tempfile.TemporaryDirectory() as folder:
+    with single_thread(), tempfile.TemporaryDirectory() as folder:
         machine = describe_machine()
         print(f"{machine['processor']}, 1 thread · torch {torch.__version__} · {created}")
         shape = "×".join(map(str, FRAME_SHAPE))
