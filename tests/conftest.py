@@ -1,6 +1,7 @@
 """One thread for every test, and every annotated shape and type of flexlam checked at run time."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,3 +18,7 @@ torch.set_num_threads(1)
 assert "flexlam" not in sys.modules
 sys.path.insert(0, str(Path(__file__).parent))
 install_import_hook("flexlam", "shape_checks.check")
+
+# Shells start background jobs with Ctrl-C ignored, and children inherit that; tests of interrupts need it back.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
