@@ -96,7 +96,7 @@ def test_recording_refuses_unknown_names_and_keeps_what_is_there(refused: Refuse
         (("--training.num-steps", -3), ("--training.num-steps: got -3", "greater than or equal to 1")),
         (("--lam.num-slots", "many"), ("--lam.num-slots", "'many'")),
         (("--lam.quantizer.levels", 8, 1), ("--lam.quantizer.levels: got (8, 1)", "levels in each")),
-        (("--pairs.gap-seconds", 0.3), ("--pairs", "exactly one of gap_steps and gap_seconds")),
+        (("--pairs.gap-seconds", -1), ("--pairs.gap-seconds", "greater than 0")),
         (("--pairs.gap-steps", 50), ("no transition", "gap of 50 step(s)", "smaller gap")),
         (("--pairs.split", 0.5, 0.1, 0.1), ("(0.5, 0.1, 0.1)", "add up to 1")),
         (("--pairs.split", 1, 0, 0), ("leaves none for validation", "pairs.split")),

@@ -180,3 +180,13 @@ def test_hashes_follow_content_only(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(data)
     assert file_hash(tmp_path / "a") == file_hash(tmp_path / "b") == content_hash(data)
     assert content_hash(data[:-1]) != content_hash(data)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getppid()):
+        (tmp_path / f".out.{process}.abc.partial").mkdir()
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "x").write_text("1")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".out.{os.getppid()}.abc.partial", "out"]

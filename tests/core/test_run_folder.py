@@ -94,3 +94,13 @@ def test_resuming_with_other_settings_or_data_is_refused(run: RunFolder) -> None
         refuse_changed_settings(run, {"lam": {"num_slots": 8}, "seed": 0}, {"data": "abc"})
     with pytest.raises(OutputError, match="data"):
         refuse_changed_settings(run, CONFIG, {"data": "xyz"})
+
+
+def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "lam", {}, {})
+    with run.claimed():
+        for again in (lambda: RunFolder.open(run.path, "lam").claimed().__enter__(), lambda: run.start(overwrite=True)):
+            with pytest.raises(OutputError, match="Another process is writing"):
+                again()
+    with run.claimed():
+        pass

@@ -101,3 +101,4 @@ def test_continuous_and_mixed_actions_are_measured(tmp_path_factory: pytest.Temp
     measured = measure_alignment(model, load_pairs(data.path, PairConfig()), config)
     assert all(np.isfinite(row["action_loss"]) for row in measured["rows"])
     assert ("repeat_previous" in measured["baselines"]) == bool(spec.num_choices)
+    assert all(("action_accuracy" in row) == bool(spec.num_choices) for row in measured["rows"])

@@ -1,6 +1,7 @@
 """Record a suite as a LeRobot dataset, from settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -63,7 +64,7 @@ def record(
     suite = make_suite(config)
     check_output_folder(out, overwrite)
     spec = suite.action_spec if with_actions else None
-    with LeRobotWriter(out, suite.fps, suite.frame_shape, spec) as writer:
+    with LeRobotWriter(out, suite.fps, suite.frame_shape, spec) as writer, _telling_what_is_kept(writer, out):
         collect(
             suite,
             config.tasks or suite.tasks,
@@ -80,3 +81,12 @@ def _behaviour(config: RecordingConfig) -> Behaviour:
     if config.behaviour == "mixed":
         return Mixed(config.noise)
     return Expert() if config.behaviour == "expert" else Random()
+
+
+@contextmanager
+def _telling_what_is_kept(writer: LeRobotWriter, out: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = f"{writer.num_episodes} episodes, {writer.num_frames:,} frames" if writer.num_episodes else "nothing"
+        raise KeyboardInterrupt(f"kept {kept} in {out}; start anew with --overwrite for the rest") from None

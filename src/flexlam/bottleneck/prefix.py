@@ -40,7 +40,7 @@ def check_prefix_length(prefix_length: int, num_slots: int) -> None:
     Raises:
         ConfigError: k lies outside 0..K.
     """
-    if not 0 <= prefix_length <= num_slots:
+    if not isinstance(prefix_length, int) or isinstance(prefix_length, bool) or not 0 <= prefix_length <= num_slots:
         raise ConfigError(
             f"prefix_length is {prefix_length}; this model has {num_slots} slots, so give 0 to {num_slots}."
         )

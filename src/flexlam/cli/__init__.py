@@ -1,7 +1,9 @@
 """flexlam <verb>: the command line. Help imports no torch; a verb's module loads when the verb runs."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"flexlam {__version__}")
         return 0
+    _let_sigterm_clean_up()
     try:
         verb, rest = _split(arguments)
         return import_module(VERBS[verb][0]).run(f"flexlam {verb}", rest) or 0
@@ -42,14 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"flexlam: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        detail = f" ({stop})" if str(stop) else ""
-        print(f"\nflexlam: interrupted{detail}. A training run continues with --resume.", file=sys.stderr)
+        detail = f": {stop}" if str(stop) else ""
+        hint = " The same command with --resume continues." if arguments[0] in ("train", "demo") else ""
+        print(f"\nflexlam: interrupted{detail}.{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
     except OSError as error:
         print(f"flexlam: The system refused: {error}. Check paths, permissions and free space.", file=sys.stderr)
         return 2
+
+
+def _let_sigterm_clean_up() -> None:
+    """A polite kill, as schedulers send it, leaves as Ctrl-C does: nothing half-written stays behind."""
+
+    def leave(number: int, frame: object) -> None:
+        raise KeyboardInterrupt("told to stop")
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, leave)
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:

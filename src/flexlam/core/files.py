@@ -60,7 +60,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = path.resolve()  # a link to another disk stays a link
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        _remove_what_the_killed_left(path)
+        prefix = f".{path.name}.{os.getpid()}."
+        beside = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=path.parent))
         beside.chmod(0o755)
         try:
             yield beside
@@ -73,6 +75,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 beside.rename(path)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove_what_the_killed_left(path: Path) -> None:
+    """Half-written folders of processes that are no more."""
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        process = left.name.removeprefix(f".{path.name}.").split(".")[0]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 # Besides plain refusals, what file systems such as /proc answer where nothing can be created.
@@ -118,8 +138,8 @@ def check_output_folder(path: Path, overwrite: bool) -> None:
         if path.is_dir() and any(path.iterdir()):
             if not overwrite:
                 raise OutputError(
-                    f"{path} already holds something. Add --overwrite to replace it, "
-                    "--resume to continue a run, or choose another --out folder."
+                    f"{path} already holds something. Add --overwrite to replace it, choose another --out folder, "
+                    "or, if it holds an interrupted training run, continue that with --resume."
                 )
             if Path.cwd().is_relative_to(path.resolve()):
                 raise OutputError(f"{path} holds the folder you are in; choose another --out folder.")

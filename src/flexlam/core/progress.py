@@ -16,6 +16,12 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def say(text: str) -> None:
+    """One line on standard error, unless bars are off."""
+    if not _quiet:
+        print(text, file=sys.stderr)
+
+
 @contextmanager
 def progress(total: int, what: str, unit: str, initial: int = 0) -> Iterator["tqdm[Any]"]:
     """A bar on standard error; in a log file it prints a line now and then instead of a thousand."""

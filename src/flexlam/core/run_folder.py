@@ -11,12 +11,21 @@ results.json       figures, when something was measured
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from flexlam.core.errors import CheckpointError, OutputError
 from flexlam.core.files import explain_write_errors, new_output_folder, write_text
 from flexlam.core.machine import describe_environment
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -50,6 +59,9 @@ class RunFolder:
         Raises:
             OutputError: the folder is in use or cannot be written.
         """
+        if (self.path / _LOCK).exists():
+            with self.claimed():
+                pass
         new_output_folder(self.path, overwrite)
         write_text(self.path / "environment.json", json.dumps(describe_environment(), indent=2) + "\n")
         write_text(self.path / "run.json", json.dumps(self.header, indent=2) + "\n")
@@ -72,6 +84,23 @@ class RunFolder:
         if found not in kinds:
             raise CheckpointError(f"{path} is a {found} run; expected a {' or '.join(kinds)} run.")
         return cls(path, header)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from writing the same run.
+
+        Raises:
+            OutputError: one is writing it now.
+        """
+        with explain_write_errors(self.path), (self.path / _LOCK).open("a") as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise OutputError(
+                        f"Another process is writing the run {self.path}. Wait for it, or choose another --out folder."
+                    ) from error
+            yield
 
     @property
     def model(self) -> Path:

@@ -64,15 +64,18 @@ class _Scores:
         self.accuracies.append(accuracy)
 
     def to_json(self) -> dict[str, Any]:
-        loss, accuracy = estimate(self.losses), estimate(self.accuracies)
-        return {
+        loss = estimate(self.losses)
+        values: dict[str, Any] = {
             "action_loss": loss.mean,
             "action_loss_stderr": _number(loss.stderr),
-            "action_accuracy": accuracy.mean,
-            "action_accuracy_stderr": _number(accuracy.stderr),
             "action_loss_draws": self.losses,
-            "action_accuracy_draws": self.accuracies,
         }
+        if np.isfinite(self.accuracies).all():  # there is no accuracy of continuous actions
+            accuracy = estimate(self.accuracies)
+            values["action_accuracy"] = accuracy.mean
+            values["action_accuracy_stderr"] = _number(accuracy.stderr)
+            values["action_accuracy_draws"] = self.accuracies
+        return values
 
 
 def measure_alignment(model: LatentActionModel, pairs: SplitPairs, config: AlignmentConfig) -> dict[str, Any]:
@@ -168,6 +171,8 @@ def _score(translator: Translator, test: Labelled, k: int) -> tuple[float, float
 
 def _summarise(model: Any, outputs: Tensor, test: Labelled) -> tuple[float, float]:
     loss = model.codec.loss(outputs, test.action).mean()
+    if not model.codec.spec.num_choices:
+        return float(loss), float("nan")
     return float(loss), float(model.codec.correct(outputs, test.action).float().mean())
 
 

@@ -54,7 +54,13 @@ def release(demo: Path, out: Path) -> None:
     }
     decoded = {row["k"]: row for row in measure_reconstruction(small, pairs, preset.reconstruction)["rows"]}
     results["rows"] = [{**decoded[row["k"]], **row} for row in results["rows"]]
-    model.save_pretrained(out, dtype=torch.bfloat16, card=card(preset, results), parents=run.parents)
+    model.save_pretrained(
+        out,
+        dtype=torch.bfloat16,
+        card=card(preset, results),
+        parents=run.parents,
+        pairs=run.pairs.model_dump(mode="json"),
+    )
     write_text(out / "quality.svg", standalone_svg(quality_figures(Results.load(results))))
     frames = io.BytesIO()
     np.save(frames, example_frames(pairs))

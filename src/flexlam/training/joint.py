@@ -124,7 +124,7 @@ def train_joint(
     labels.save(run.path / "labels.parquet")
     train(stage, config.training, run, "Joint alignment")
     model.eval()
-    new_hash = model.save_pretrained(run.model, parents=parents)
+    new_hash = model.save_pretrained(run.model, parents=parents, pairs=values["pairs"])
     save_translator(stage.translator, run.path / "translator", new_hash)
     return run
 

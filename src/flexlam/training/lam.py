@@ -10,6 +10,7 @@ from flexlam.bottleneck.health import Health, judge, slot_usage
 from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.config import Config
 from flexlam.core.machine import choose_device
+from flexlam.core.progress import say
 from flexlam.core.run_folder import RunFolder, refuse_changed_settings
 from flexlam.core.seeding import numpy_generator, torch_generator
 from flexlam.data.loader import BatchSampler
@@ -79,8 +80,9 @@ def train_lam(config: LamRunConfig, data: Path, out: Path, overwrite: bool = Fal
     stage = LamStage(config, pairs, run)
     if not resume:
         run.start(overwrite)
+    say(f"Data: {pairs.describe()}")
     train(stage, config.training, run, "Latent action model")
-    stage.module.eval().save_pretrained(run.model, parents=parents)
+    stage.module.eval().save_pretrained(run.model, parents=parents, pairs=values["pairs"])
     return run
 
 

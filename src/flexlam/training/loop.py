@@ -81,6 +81,11 @@ def train(stage: Stage, config: LoopConfig, run: RunFolder, what: str) -> None:
         TrainingError: the loss is not finite.
         OutputError: the disk is full.
     """
+    with run.claimed():
+        _train(stage, config, run, what)
+
+
+def _train(stage: Stage, config: LoopConfig, run: RunFolder, what: str) -> None:
     optimizers = build_optimizers(stage.module, config.optimizer)
     start = _resume(stage, optimizers, run)
     with (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from flexlam.core.config import Config
 from flexlam.core.errors import DataError
@@ -15,20 +15,14 @@ from flexlam.data.transitions import TransitionIndex
 class PairConfig(Config):
     """How transitions are taken from a frame store."""
 
-    gap_steps: int | None = Field(default=1, ge=1)
-    """Steps between the two frames of a transition ..."""
+    gap_steps: int = Field(default=1, ge=1)
+    """Steps between the two frames of a transition."""
     gap_seconds: float | None = Field(default=None, gt=0)
-    """... or seconds between them; set exactly one of the two."""
+    """Seconds between them; when set, it takes the place of the gap in steps."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of the episodes for training, validation and test."""
     split_seed: int = 0
     """Which episodes go where."""
-
-    @model_validator(mode="after")
-    def _one_gap(self) -> "PairConfig":
-        if (self.gap_steps is None) == (self.gap_seconds is None):
-            raise ValueError("set exactly one of gap_steps and gap_seconds")
-        return self
 
 
 @dataclass(frozen=True)
@@ -39,6 +33,12 @@ class SplitPairs:
     train: TransitionIndex
     validation: TransitionIndex
     test: TransitionIndex
+
+    def describe(self) -> str:
+        """How many episodes and transitions are in each set."""
+        sets = (("training", self.train), ("validation", self.validation), ("test", self.test))
+        counts = (f"{name} {len(set(x.episode.tolist())):,} episodes ({len(x):,} transitions)" for name, x in sets)
+        return f"{', '.join(counts)}; every task has an episode in each set where it has three."
 
 
 def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int] | None = None) -> SplitPairs:
@@ -62,10 +62,8 @@ def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int]
                 f"{data} has {store.num_episodes} episode(s), which leaves none for {name} (a share of {share:g}). "
                 "Record more episodes, or give pairs.split other shares."
             )
-    sets = (
-        TransitionIndex.build(store, config.gap_steps or 1, config.gap_seconds, episodes)
-        for episodes in chosen.values()
-    )
+    steps = 1 if config.gap_seconds else config.gap_steps
+    sets = (TransitionIndex.build(store, steps, config.gap_seconds, episodes) for episodes in chosen.values())
     return SplitPairs(store, *sets)
 
 

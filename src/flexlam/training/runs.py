@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from flexlam.core.checkpoint import read_bundle
 from flexlam.core.errors import CheckpointError
 from flexlam.core.run_folder import RunFolder
 from flexlam.lam.model import LatentActionModel
@@ -21,11 +22,15 @@ class LamRun:
 
 
 def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionModel]:
-    """The model of a stage-1 or joint run, and how its transitions were taken.
+    """The model of a stage-1 or joint run (or a released model), and how its transitions were taken.
 
     Raises:
         CheckpointError: no such run, or it has not finished.
     """
+    if (path / "bundle.json").exists():
+        model = LatentActionModel.from_pretrained(path, device)
+        state = read_bundle(path, LatentActionModel.kind).state
+        return LamRun(path, PairConfig.parse(state.get("pairs", {}), where=str(path)), state.get("parents", {})), model
     run = RunFolder.open(path, ("lam", "joint"))
     if not run.finished:
         raise CheckpointError(f"The run {path} has not finished. Continue it with: flexlam train lam PRESET --resume")
