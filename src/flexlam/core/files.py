@@ -81,11 +81,12 @@ def _remove_what_the_killed_left(path: Path) -> None:
     """Half-written folders of processes that are no more."""
     for left in path.parent.glob(f".{path.name}.*.partial"):
         process = left.name.removeprefix(f".{path.name}.").split(".")[0]
-        if process.isdigit() and not _alive(int(process)):
+        if process.isdigit() and not process_alive(int(process)):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _alive(process: int) -> bool:
+def process_alive(process: int) -> bool:
+    """Whether a process with that number is running."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from flexlam.core.errors import SuiteError
+from flexlam.core.files import process_alive
 
 _PREFIX = "flexlam-vizdoom-"
 _SHARED_MEMORY = Path("/dev/shm")
@@ -161,20 +162,10 @@ def _sweep() -> None:
     """Remove what games of processes that were killed have left."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if not owner.isdigit() or _alive(int(owner)):
+        if not owner.isdigit() or process_alive(int(owner)):
             continue
         with contextlib.suppress(OSError):
             instance = (folder / "instance").read_text()
             for shared in _SHARED_MEMORY.glob(f"ViZDoom*{instance}") if instance.isalnum() else ():
                 shared.unlink()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
