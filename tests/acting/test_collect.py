@@ -11,6 +11,7 @@ from flexlam.core.errors import ConfigError, SuiteError
 from flexlam.core.seeding import derive_seed
 from flexlam.data.episodes import Columns
 from flexlam.envs.base import Reference, Step
+from flexlam.envs.gymnasium_suite import GymnasiumSuite
 from flexlam.envs.vizdoom import VizdoomSuite
 
 EXPERT_CHOICE = 1.0
@@ -22,6 +23,7 @@ class Toy:
     action_spec = ActionSpec(num_choices=(5,))
     frame_shape = (4, 4, 3)
     fps = 5.0
+    has_expert = True
 
     def __init__(self, length: int = 7, crash_after: int | None = None, tasks: tuple[str, ...] = ("a", "b")) -> None:
         self.tasks = tasks
@@ -67,6 +69,9 @@ class ToyEnvironment:
 
     def legal_actions(self) -> np.ndarray:
         return np.array([True, True, False, True, True])
+
+    def sample_action(self, generator: np.random.Generator) -> np.ndarray:
+        return generator.choice(np.flatnonzero(self.legal_actions()), 1).astype(np.float32)
 
     def close(self) -> None:
         self.suite.num_open -= 1
@@ -215,3 +220,28 @@ def test_a_real_game_is_recorded(behaviour: Behaviour) -> None:
     assert columns.actions is not None
     assert columns.actions.dtype == np.float32
     assert (frames[1:] != frames[:-1]).any()
+
+
+def test_random_actions_of_continuous_dimensions_are_held_between_their_bounds() -> None:
+    writer = Memory()
+    collect(GymnasiumSuite("MountainCarContinuous-v0"), ["MountainCarContinuous-v0"], 150, Random(), 0, writer)
+    actions = writer.actions()
+    assert actions.shape == (150, 1)
+    assert np.abs(actions).max() <= 1 and actions.min() < -0.8 and actions.max() > 0.8
+    # No two draws are equal, so the runs of equal actions are the holds.
+    ends = np.flatnonzero((actions[1:] != actions[:-1]).any(1))
+    assert set(np.diff(ends).tolist()) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        (Random(), [7, 7, 3, 3, 4, 4, 4, 14, 14, 0, 15, 15, 15, 14, 0, 0]),
+        (Mixed(0.5), [3, 3, 3, 0, 15, 15, 4, 4, 4, 4, 4, 4, 0, 15, 4, 3]),
+    ],
+    ids=["random", "mixed"],
+)
+def test_a_seed_names_the_same_recording_for_ever(behaviour: Behaviour, expected: list[int]) -> None:
+    writer = Memory()
+    collect(VizdoomSuite(), ["basic"], 16, behaviour, 5, writer)
+    assert writer.actions()[:, 0].tolist() == expected

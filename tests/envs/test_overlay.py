@@ -31,6 +31,7 @@ class Counting:
     action_spec = ActionSpec(num_choices=(4,))
     frame_shape = SHAPE
     fps = 10.0
+    has_expert = True
 
     def make(self, task: str) -> "CountingEnvironment":
         return CountingEnvironment()
@@ -62,6 +63,9 @@ class CountingEnvironment:
 
     def legal_actions(self) -> np.ndarray:
         return np.ones(4, bool)
+
+    def sample_action(self, generator: np.random.Generator) -> np.ndarray:
+        return np.array([2.0], np.float32)
 
     def close(self) -> None:
         self.closed = True
@@ -152,6 +156,7 @@ def test_everything_else_passes_through() -> None:
         assert step.extras["count"] == 0
         assert environment.expert_action() == 3
         assert environment.legal_actions().all()
+        assert suite.has_expert and environment.sample_action(np.random.default_rng(0)) == 2
         assert environment.step(np.array([1], np.float32)).reward == 1.0
         inner = environment._environment
     assert inner.closed

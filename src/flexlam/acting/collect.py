@@ -33,14 +33,14 @@ class Behaviour(Protocol):
 
 
 class Random:
-    """Uniform over the legal choices of the task, each held for 1 to 3 decisions."""
+    """Uniform over the legal choices of the task, or between bounds, each held for 1 to 3 decisions."""
 
     def start(self, environment: Environment, generator: np.random.Generator) -> None:
         """Begin an episode."""
-        self._held = _HeldChoice(environment, generator)
+        self._held = _HeldAction(environment, generator)
 
     def act(self, environment: Environment) -> np.ndarray:
-        """The held choice, or a new one."""
+        """The held action, or a new one."""
         return self._held.next()
 
 
@@ -56,7 +56,7 @@ class Expert:
 
 
 class Mixed:
-    """The expert, interrupted by bursts of one random legal choice held for 1 to 3 decisions.
+    """The expert, interrupted by bursts of one random action held for 1 to 3 decisions.
 
     `noise` is the expected share of decisions that are random.
     """
@@ -68,11 +68,11 @@ class Mixed:
 
     def start(self, environment: Environment, generator: np.random.Generator) -> None:
         """Begin an episode."""
-        self._held = _HeldChoice(environment, generator)
+        self._held = _HeldAction(environment, generator)
         self._generator = generator
 
     def act(self, environment: Environment) -> np.ndarray:
-        """A burst's choice, or what the expert does."""
+        """A burst's action, or what the expert does."""
         # A burst lasts 2 decisions on average, so bursts must begin with this chance at each expert decision.
         mean = (1 + _LONGEST_HOLD) / 2
         begin = self.noise / (self.noise + mean * (1 - self.noise))
@@ -81,19 +81,19 @@ class Mixed:
         return environment.expert_action()
 
 
-class _HeldChoice:
+class _HeldAction:
     def __init__(self, environment: Environment, generator: np.random.Generator) -> None:
-        self._legal = np.flatnonzero(environment.legal_actions())
+        self._environment = environment
         self._generator = generator
-        self._choice = 0
+        self._action = np.empty(0, np.float32)
         self.remaining = 0
 
     def next(self) -> np.ndarray:
         if self.remaining == 0:
-            self._choice = self._legal[self._generator.integers(len(self._legal))]
+            self._action = self._environment.sample_action(self._generator)
             self.remaining = int(self._generator.integers(1, _LONGEST_HOLD + 1))
         self.remaining -= 1
-        return np.array([self._choice], np.float32)
+        return self._action.copy()
 
 
 def collect(

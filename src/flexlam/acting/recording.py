@@ -8,19 +8,19 @@ from typing import Literal
 from pydantic import Field
 
 from flexlam.acting.collect import Behaviour, Expert, Mixed, Random, collect
-from flexlam.core import catalog
 from flexlam.core.config import Config, component
+from flexlam.core.errors import ConfigError
 from flexlam.core.files import check_output_folder
 from flexlam.data.lerobot_writer import LeRobotWriter
-from flexlam.envs.base import Suite
-from flexlam.envs.overlay import OverlayConfig, OverlaySuite
+from flexlam.envs.base import Suite, open_suite
+from flexlam.envs.overlay import OverlayConfig, with_overlays
 
 
 class RecordingConfig(Config):
     """Settings of a recording."""
 
     suite: str = "vizdoom"
-    """Name of the suite."""
+    """Name of the suite: vizdoom, or gymnasium:ID for any registered Gymnasium environment."""
     tasks: tuple[str, ...] = ()
     """Tasks to record; empty means all of them."""
     num_frames: int = Field(default=10_000, ge=2)
@@ -40,12 +40,9 @@ def make_suite(config: RecordingConfig) -> Suite:
 
     Raises:
         ConfigError: there is no such suite, or a package that it needs is missing.
+        SuiteError: the environment that its ID names cannot be used.
     """
-    suite = catalog.lookup("suite", config.suite)()
-    if not config.overlays:
-        return suite
-    overlays = [catalog.lookup("overlay", overlay.name)(overlay) for overlay in config.overlays]
-    return OverlaySuite(suite, overlays, config.seed)
+    return with_overlays(open_suite(config.suite), config.overlays, config.seed)
 
 
 def record(
@@ -58,10 +55,15 @@ def record(
     """Write a lossless LeRobot v3.0 dataset; without actions it holds frames and rewards only.
 
     Raises:
-        ConfigError, OutputError: nothing was recorded.
+        ConfigError, OutputError: nothing was recorded (a suite without an expert records random actions only).
         SuiteError: a game crashed; what was recorded before lies in `out`, whole.
     """
     suite = make_suite(config)
+    if config.behaviour != "random" and not suite.has_expert:
+        raise ConfigError(
+            f"The behaviour {config.behaviour!r} needs a scripted expert, and {config.suite!r} has none. "
+            "Use --behaviour random."
+        )
     check_output_folder(out, overwrite)
     spec = suite.action_spec if with_actions else None
     with LeRobotWriter(out, suite.fps, suite.frame_shape, spec) as writer, _telling_what_is_kept(writer, out):

@@ -15,6 +15,7 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "suite": {
         "vizdoom": "flexlam.envs.vizdoom:VizdoomSuite",
+        "gymnasium": "flexlam.envs.gymnasium_suite:GymnasiumSuite",
     },
     "overlay": {
         "texture": "flexlam.envs.overlay:DriftingTexture",

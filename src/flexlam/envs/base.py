@@ -1,12 +1,15 @@
 """What an environment is to the rest of the package: the suite, its tasks, and one running game."""
 
+import inspect
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
+from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
+from flexlam.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,17 @@ class Environment(Protocol):
         """
 
     def expert_action(self) -> np.ndarray:
-        """What the scripted expert would do now, (A,) float32."""
+        """What the scripted expert would do now, (A,) float32.
+
+        Raises:
+            SuiteError: the suite has no expert.
+        """
 
     def legal_actions(self) -> np.ndarray:
-        """(num_choices,) bool: the choices that do something in this task."""
+        """(sum of num_choices,) bool: the choices that do something in this task, one dimension after the other."""
+
+    def sample_action(self, generator: np.random.Generator) -> np.ndarray:
+        """A random action (A,) float32: uniform over the legal choices and between the bounds."""
 
     def close(self) -> None:
         """End the game; calling it twice does no harm."""
@@ -78,6 +88,8 @@ class Suite(Protocol):
     frame_shape: tuple[int, int, int]
     fps: float
     """Decisions per second of game time."""
+    has_expert: bool
+    """Whether `expert_action` answers."""
 
     def make(self, task: str) -> Environment:
         """Start the game of a task.
@@ -89,3 +101,19 @@ class Suite(Protocol):
 
     def reference(self, task: str) -> Reference | None:
         """Expert and random returns, from the committed table; None for a task that is no yardstick."""
+
+
+def open_suite(name: str) -> Suite:
+    """The suite that a setting names: one of the catalogue ("vizdoom"), or a kind and an ID ("gymnasium:CartPole-v1").
+
+    Raises:
+        ConfigError: there is no such suite, an ID is missing or one too many, or a package is missing.
+        SuiteError: the environment of that ID cannot be used.
+    """
+    kind, _, env_id = name.partition(":")
+    suite_class = catalog.lookup("suite", kind)
+    if "env_id" in inspect.signature(suite_class).parameters:
+        return suite_class(env_id)
+    if kind != name:
+        raise ConfigError(f"The suite {kind!r} holds its own tasks and takes no ID; got {name!r}. Name it {kind!r}.")
+    return suite_class()

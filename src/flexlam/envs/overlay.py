@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 from pydantic import Field
 
+from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import ComponentConfig
 from flexlam.core.errors import ConfigError, DataError
@@ -230,6 +231,7 @@ class OverlaySuite:
         self.action_spec = suite.action_spec
         self.frame_shape = suite.frame_shape
         self.fps = suite.fps
+        self.has_expert = suite.has_expert
 
     def make(self, task: str) -> "OverlayEnvironment":
         """Start the game of a task."""
@@ -278,8 +280,12 @@ class OverlayEnvironment:
         return self._environment.expert_action()
 
     def legal_actions(self) -> np.ndarray:
-        """(num_choices,) bool: the choices that do something in this task."""
+        """(sum of num_choices,) bool: the choices that do something in this task."""
         return self._environment.legal_actions()
+
+    def sample_action(self, generator: np.random.Generator) -> np.ndarray:
+        """A random action (A,) float32 of the game."""
+        return self._environment.sample_action(generator)
 
     def close(self) -> None:
         """End the game; calling it twice does no harm."""
@@ -325,3 +331,10 @@ def _check(frame: np.ndarray, state: np.ndarray, size: int) -> None:
         raise DataError(f"Overlays draw on (H, W, 3) uint8 frames; got {frame.shape} {frame.dtype}.")
     if state.shape != (size,):
         raise DataError(f"The overlay state has shape {state.shape}; expected ({size},) for these overlays.")
+
+
+def with_overlays(suite: Suite, overlays: Sequence[OverlayConfig], seed: int) -> Suite:
+    """The suite with overlays drawn over its frames, or as it is where there are none."""
+    if not overlays:
+        return suite
+    return OverlaySuite(suite, [catalog.lookup("overlay", overlay.name)(overlay) for overlay in overlays], seed)

@@ -89,6 +89,7 @@ class VizdoomSuite:
     action_spec = ActionSpec(num_choices=(len(ACTION_NAMES),), names=ACTION_NAMES)
     frame_shape = (_SIZE, _SIZE, 3)
     fps = 35 / _FRAME_SKIP
+    has_expert = True
 
     def make(self, task: str) -> "VizdoomEnvironment":
         """Start the game of a task.
@@ -181,6 +182,11 @@ class VizdoomEnvironment:
     def legal_actions(self) -> np.ndarray:
         """(18,) bool: the choices of which the scenario has every button; noop is one of them."""
         return np.array([name == "noop" or set(name.split("+")) <= set(self._buttons) for name in ACTION_NAMES])
+
+    def sample_action(self, generator: np.random.Generator) -> np.ndarray:
+        """(1,) float32: a legal choice, uniform."""
+        legal = np.flatnonzero(self.legal_actions())
+        return np.array([legal[generator.integers(len(legal))]], np.float32)
 
     def close(self) -> None:
         """End the game; calling it twice does no harm."""
