@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from flexlam.core.errors import ConfigError, DataError
 from flexlam.report.page import report_html, write_report
 from flexlam.report.sweeps import PrefixSweep
 
-VOID = {"meta", "img", "br", "path", "use", "rect"}
+VOID = {"meta", "img", "br", "path", "use", "rect", "source"}
 
 
 class _Outline(HTMLParser):
@@ -37,6 +38,9 @@ class _Outline(HTMLParser):
             assert self.open.pop() == tag
 
 
+SECTIONS = ("How it acts", "Clips", "How fast it decides", "What it expects")
+
+
 def _outline(text: str) -> _Outline:
     outline = _Outline()
     outline.feed(text)
@@ -49,7 +53,17 @@ def page(results: Any, sweeps: Any, metrics: Any, health: Any) -> str:
     return report_html(results, sweeps, metrics, health)
 
 
-def test_the_page_loads_nothing(page: str) -> None:
+@pytest.fixture
+def acting_page(
+    results: Any, sweeps: Any, metrics: Any, health: Any, returns: Any, latency: Any, clip: Any, prediction: Any
+) -> str:
+    everything = results | {"returns": returns, "latency": latency}
+    return report_html(everything, sweeps, metrics, health, clips=[clip], predictions=[prediction])
+
+
+@pytest.mark.parametrize("which", ["page", "acting_page"])
+def test_the_page_loads_nothing(which: str, request: pytest.FixtureRequest) -> None:
+    page = request.getfixturevalue(which)
     tags = _outline(page).tags
     assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "object", "embed", "base"}
     assert "http:" not in page and "https:" not in page and "@import" not in page
@@ -62,7 +76,8 @@ def test_the_page_loads_nothing(page: str) -> None:
     assert policy is not None and policy.startswith("default-src 'none'")
 
 
-def test_ids_are_unique_and_references_meet_them(page: str) -> None:
+def test_ids_are_unique_and_references_meet_them(acting_page: str) -> None:
+    page = acting_page
     attributes = [attributes for _, attributes in _outline(page).tags]
     ids = [a["id"] for a in attributes if "id" in a]
     assert len(ids) == len(set(ids))
@@ -173,3 +188,50 @@ def test_what_was_not_measured_is_left_out(results: Any, health: Any, tmp_path: 
 
 def test_the_same_inputs_give_the_same_page(page: str, results: Any, sweeps: Any, metrics: Any, health: Any) -> None:
     assert report_html(results, sweeps, metrics, health) == page
+
+
+def test_how_it_acts_is_told(acting_page: str) -> None:
+    titles = re.findall(r"<h2>([^<]*)</h2>", acting_page)
+    assert [title for title in titles if title in SECTIONS] == list(SECTIONS)
+    assert acting_page.count("<svg") == 3 + 3 + 2 + 2 + 1
+    words = re.sub(r"<[^>]+>", "", acting_page)
+    assert "num_samples = 8, codes = sample" in words
+    assert "100 decisions after 20 to warm up" in words and "fitted on k = 1, 4;" in words
+    assert "(by 140.0 s.e.); above the best blind control (by 110.0 s.e.)" in words
+    assert "within two standard errors of the agent with shuffled codes" in words
+
+
+def test_a_page_without_acting_says_nothing_of_it(page: str) -> None:
+    assert not any(title in page for title in SECTIONS)
+    assert "data:image/webp" not in page and "predicted codes" not in page
+
+
+def test_the_loss_on_predicted_codes_has_its_column(results: Any, sweeps: Any, metrics: Any, health: Any) -> None:
+    for row in results["rows"]:
+        row.update(predicted_action_loss=row["action_loss"] + 0.1, predicted_action_loss_stderr=0.02)
+    page = report_html(results, sweeps, metrics, health)
+    assert "loss, predicted codes" in page and "1.500" in page and "± 0.020" in page
+
+
+def test_task_names_and_actions_from_outside_are_escaped(
+    results: Any, sweeps: Any, metrics: Any, health: Any, returns: Any, latency: Any, clip: Any, prediction: Any
+) -> None:
+    hostile = "<script>alert('x')</script>&$\\frac{"
+    returns["tasks"][0]["task"] = returns["translator"] = hostile
+    returns["rule"] = {hostile: hostile}
+    returns["tasks"][0]["baselines"][hostile] = {"return": 1.0}
+    latency["rows"][0]["parts_ms"][hostile] = 0.1
+    clip = replace(clip, task=hostile, method=hostile, actions=[hostile] * 12)
+    everything = results | {"returns": returns, "latency": latency}
+    page = report_html(
+        everything, sweeps, metrics, health, clips=[clip], predictions=[replace(prediction, task=hostile)]
+    )
+    assert not any(tag == "script" for tag, _ in _outline(page).tags)
+
+
+def test_a_bad_part_is_named(results: Any, sweeps: Any, metrics: Any, health: Any, returns: Any, clip: Any) -> None:
+    del returns["tasks"][0]["num_episodes"]
+    with pytest.raises(ConfigError, match=r"returns\.tasks\.0\.num_episodes"):
+        report_html(results | {"returns": returns}, sweeps, metrics, health)
+    with pytest.raises(DataError, match="actions"):
+        report_html(results, sweeps, metrics, health, clips=[replace(clip, actions=[])])

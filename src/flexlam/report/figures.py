@@ -1,53 +1,25 @@
 """Charts as inline SVG that takes its colours and type from the page, so that it follows light and dark."""
 
-import io
 import re
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
+from flexlam.report.charts import (
+    ACCENT,
+    ACCENT_SOFT,
+    baseline_lines,
+    chart,
+    is_labelled,
+    place,
+    prefix_axis,
+    right_labels,
+)
 from flexlam.report.inputs import HealthSummary, Results, Score
 
-# Colours that matplotlib writes down and `_svg` replaces by the page's variables.
-INK, MUTED, LINE, ACCENT, ACCENT_SOFT = "#010101", "#020202", "#030303", "#040404", "#050505"
-_VARIABLES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    LINE: "--line",
-    ACCENT: "--accent",
-    ACCENT_SOFT: "--accent-soft",
-}
-_STYLE: Any = {
-    "backend": "agg",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "flexlam",
-    "text.parse_math": False,
-    "font.size": 9,
-    "text.color": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": LINE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.color": LINE,
-    "ytick.labelcolor": MUTED,
-    "ytick.major.size": 0,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 4.5,
-}
 _SHORT_NAMES = {
     "previous_action": "prev. action",
     "repeat_previous": "repeat prev.",
@@ -88,22 +60,22 @@ def usage_figures(health: HealthSummary) -> list[str]:
 
     def bits(axes: Axes) -> None:
         axes.bar(slots, [slot.bits for slot in health.slots], color=ACCENT, width=0.6)
-        _baselines(axes, {"nominal": health.bits_nominal / len(slots)})
+        baseline_lines(axes, {"nominal": health.bits_nominal / len(slots)})
         axes.set_ylim(bottom=0)
         _slot_axis(axes, slots)
 
     def error(axes: Axes) -> None:
         lengths = sorted(health.prefix_curve)
-        axes.plot(_place(lengths), [health.prefix_curve[k] for k in lengths], color=ACCENT, marker="o")
-        _baselines(axes, {"copying": 1.0})
-        _prefix_axis(axes, lengths)
+        axes.plot(place(lengths), [health.prefix_curve[k] for k in lengths], color=ACCENT, marker="o")
+        baseline_lines(axes, {"copying": 1.0})
+        prefix_axis(axes, lengths)
 
     figures = [
-        _svg(codes, "Codes per slot", "Light: seen at all; dark: effective number"),
-        _svg(bits, "Bits per slot", "Entropy of each slot by itself", right=0.8),
+        chart(codes, "Codes per slot", "Light: seen at all; dark: effective number"),
+        chart(bits, "Bits per slot", "Entropy of each slot by itself", right=0.8),
     ]
     if len(health.prefix_curve) > 1:
-        figures.append(_svg(error, "Decoding error", "Squared error relative to copying", right=0.8))
+        figures.append(chart(error, "Decoding error", "Squared error relative to copying", right=0.8))
     return figures
 
 
@@ -122,16 +94,16 @@ def training_figures(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
         for order, k in enumerate(sorted(curves)):
             shade = 0.4 + 0.6 * order / (len(curves) - 1)
             axes.plot(*np.array(curves[k], dtype=float).T, color=ACCENT, alpha=shade)
-            if _is_labelled(k, curves):
+            if is_labelled(k, curves):
                 ends[f"k = {k}"] = curves[k][-1][1]
-        _right_labels(axes, ends)
+        right_labels(axes, ends)
         _step_axis(axes)
 
     figures = []
     if len(loss) > 1:
-        figures.append(_svg(training, "Training loss", "Retained prefixes drawn at random"))
+        figures.append(chart(training, "Training loss", "Retained prefixes drawn at random"))
     if curves:
-        figures.append(_svg(validation, "Each prefix over time", f"Validation: {name}", right=0.84))
+        figures.append(chart(validation, "Each prefix over time", f"Validation: {name}", right=0.84))
     return figures
 
 
@@ -140,11 +112,11 @@ def _quality(results: Results, column: str, title: str, note: str, scale: float 
         lengths = [row.k for row in results.rows]
         values = [scale * getattr(row, column) for row in results.rows]
         errors = [scale * (getattr(row, f"{column}_stderr") or 0.0) for row in results.rows]
-        axes.errorbar(_place(lengths), values, errors, color=ACCENT, marker="o", capsize=2.5, elinewidth=1.2, zorder=3)
-        _baselines(axes, _levels(results.baselines, column, scale))
-        _prefix_axis(axes, lengths)
+        axes.errorbar(place(lengths), values, errors, color=ACCENT, marker="o", capsize=2.5, elinewidth=1.2, zorder=3)
+        baseline_lines(axes, _levels(results.baselines, column, scale))
+        prefix_axis(axes, lengths)
 
-    return _svg(draw, title, note, right=0.76)
+    return chart(draw, title, note, right=0.76)
 
 
 def _levels(baselines: Mapping[str, Score], column: str, scale: float) -> dict[str, float]:
@@ -176,23 +148,6 @@ def _validation_prefixes(
     return _MEASURES.get(words, words), whole[name]
 
 
-def _place(lengths: Sequence[int]) -> np.ndarray:
-    """Prefix lengths on a logarithmic axis that has room for zero."""
-    places: np.ndarray = np.log2(np.asarray(lengths) + 1)
-    return places
-
-
-def _is_labelled(k: int, lengths: Sequence[int] | Mapping[int, Any]) -> bool:
-    return k == max(lengths) or k & (k - 1) == 0  # 0 and powers of two
-
-
-def _prefix_axis(axes: Axes, lengths: Sequence[int]) -> None:
-    ticks = [k for k in lengths if _is_labelled(k, lengths)]
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(_place(ticks), [str(k) for k in ticks])
-    axes.set_xlabel("retained slots k")
-
-
 def _slot_axis(axes: Axes, slots: Sequence[int]) -> None:
     every = -(-len(slots) // 8)
     axes.set_xticks(slots[every - 1 :: every])
@@ -203,25 +158,6 @@ def _step_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlim(left=0)
     axes.set_xlabel("step")
-
-
-def _baselines(axes: Axes, levels: Mapping[str, float]) -> None:
-    for value in levels.values():
-        axes.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
-    axes.margins(y=0.12)
-    _right_labels(axes, levels)
-
-
-def _right_labels(axes: Axes, levels: Mapping[str, float]) -> None:
-    """Names beside the right edge, pushed apart where they would touch."""
-    axes.autoscale_view()
-    low, high = axes.get_ylim()
-    gap, below = 0.08 * (high - low), -np.inf
-    for name, value in sorted(levels.items(), key=lambda item: item[1]):
-        place = max(value, below + gap)
-        where = ("axes fraction", "data")
-        axes.annotate(name, (1.02, place), xycoords=where, va="center", fontsize=8, annotation_clip=False)
-        below = place
 
 
 def _is_number(value: Any) -> bool:
@@ -241,32 +177,3 @@ def standalone_svg(figures: Sequence[str]) -> str:
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     ground = '<rect width="100%" height="100%" fill="#ffffff"/>'
     return f'<svg {spaces} {size} style="{colours};{sans}">{ground}{inner}</svg>\n'
-
-
-def _svg(draw: Callable[[Axes], None], title: str, note: str, right: float = 0.97) -> str:
-    """Draw into a figure of one size and make the SVG fit to stand among others in a page."""
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
-        figure = Figure(figsize=(3.7, 2.8))
-        figure.text(0.005, 0.94, title, color=INK, fontsize=10, fontweight="bold")
-        figure.text(0.005, 0.865, note)
-        axes = figure.add_axes((0.13, 0.18, right - 0.13, 0.61))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        draw(axes)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True)
-    return _embeddable(file.getvalue(), title, f"{title}. {note}.")
-
-
-def _embeddable(text: str, title: str, description: str) -> str:
-    """Strip what only a file of its own needs; colours and type become the page's."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
-    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    mark = re.sub(r"\W+", "-", title.lower())  # ids must be unique in the page, not only in a figure
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{mark}-", text)
-    text = re.sub(r"font-family: [^;\"]+", "font-family: var(--sans)", text)
-    text = re.sub(r"(font: (?:\S+ )*?[\d.]+px) [^;\"]+", r"\1 var(--sans)", text)  # matplotlib before 3.11
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1).strip()

@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from flexlam.core.errors import ConfigError
 
@@ -38,6 +38,11 @@ class Score(_Lenient):
     action_accuracy: float | None = None
     """Share from 0 to 1."""
     action_accuracy_stderr: float | None = None
+    predicted_action_loss: float | None = None
+    """On codes that the sequence model predicted, where `action_loss` is on codes of the real transition."""
+    predicted_action_loss_stderr: float | None = None
+    predicted_action_accuracy: float | None = None
+    predicted_action_accuracy_stderr: float | None = None
     psnr: float | None = None
     """Of the decoded frames, dB."""
     psnr_stderr: float | None = None
@@ -70,6 +75,99 @@ class Comparison(_Lenient):
     num_draws: int
 
 
+class ReturnScore(_Lenient):
+    """Return of one method, a mean over episodes."""
+
+    return_: float = Field(alias="return")
+    return_stderr: float | None = None
+    normalised: float | None = None
+    """(R - random) / (expert - random); None where the task has no reference."""
+    normalised_stderr: float | None = None
+    episode_returns: list[float] = []
+
+
+class ReturnRow(ReturnScore):
+    """Return of the agent at one prefix length."""
+
+    k: int = Field(ge=0)
+
+
+class ReturnComparison(_Lenient):
+    """The full code's return minus a baseline's, paired by the seed of the episode."""
+
+    difference: float
+    stderr: float | None = None
+    in_stderrs: float | None = None
+    num_episodes: int
+    which: str | None = None
+    """The baseline that was the best of a group."""
+
+
+class TaskReturns(_Lenient):
+    """Everything that acted in one task; rows come out in order of k."""
+
+    task: str
+    num_episodes: int
+    reference: dict[str, Any] | None = None
+    rows: list[ReturnRow] = Field(min_length=1)
+    baselines: dict[str, ReturnScore] = {}
+    comparisons: dict[str, ReturnComparison] = {}
+
+    @field_validator("rows")
+    @classmethod
+    def _in_order(cls, rows: list[ReturnRow]) -> list[ReturnRow]:
+        return sorted(rows, key=lambda row: row.k)
+
+    @property
+    def full(self) -> ReturnRow:
+        """The longest prefix."""
+        return self.rows[-1]
+
+
+class Returns(_Lenient):
+    """How the agent acts; `rule` says how codes and actions are drawn, for all methods alike."""
+
+    num_labels: int
+    rule: dict[str, Any] = {}
+    translator: str = ""
+    tasks: list[TaskReturns] = Field(min_length=1)
+
+
+class LatencyRow(_Lenient):
+    """Milliseconds of a decision at one prefix length."""
+
+    k: int = Field(ge=0)
+    mean_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    parts_ms: dict[str, float] = {}
+    """Means of the parts, in their order."""
+
+
+class LatencyFit(_Lenient):
+    """Milliseconds as c + b k."""
+
+    c_ms: float
+    b_ms: float
+    fitted_on: list[int] = []
+
+
+class Latency(_Lenient):
+    """How long decisions take; rows come out in order of k."""
+
+    rows: list[LatencyRow] = Field(min_length=1)
+    fit: LatencyFit | None = None
+    num_warmup: int | None = None
+    num_steps: int | None = None
+    num_samples: int | None = None
+
+    @field_validator("rows")
+    @classmethod
+    def _in_order(cls, rows: list[LatencyRow]) -> list[LatencyRow]:
+        return sorted(rows, key=lambda row: row.k)
+
+
 class Results(_Lenient):
     """results.json of a demo."""
 
@@ -95,6 +193,8 @@ class Results(_Lenient):
     copied: Score | None = Field(default=None, alias="copy")
     """What the present frame scores as a guess of the next one."""
     versions: dict[str, str] = {}
+    returns: Returns | None = None
+    latency: Latency | None = None
 
     @classmethod
     def load(cls, values: Any) -> Self:
@@ -162,3 +262,34 @@ BASELINE_NAMES = {
 def baseline_name(key: str) -> str:
     """Words for a baseline."""
     return BASELINE_NAMES.get(key, key.replace("_", " "))
+
+
+# What acts without the codes, with the same labels, and with more than them; tables keep the order.
+RETURN_GROUPS = {
+    "controls": {
+        "random": "random actions",
+        "constant": "best constant action",
+        "marginal": "recorded action marginal",
+        "markov": "Markov chain on the previous action",
+        "k0": "agent, k = 0",
+        "shuffled": "agent, shuffled codes",
+    },
+    "same labels": {
+        "cloning_same_labels": "behaviour cloning, same labels",
+        "idm_cloning": "IDM pseudo-labels, then cloning",
+    },
+    "ceilings": {
+        "cloning": "behaviour cloning, all labels",
+        "recorded": "recorded behaviour",
+        "expert": "scripted expert",
+    },
+}
+BLIND_CONTROLS = ("constant", "marginal", "markov")
+RETURN_NAMES = {name: words for group in RETURN_GROUPS.values() for name, words in group.items()}
+
+
+def return_name(key: str, which: str | None = None) -> str:
+    """Words for whoever acts; `which` says which of a group it was."""
+    if key == "best_blind":
+        return "best blind control" + (f": {return_name(which)}" if which else "")
+    return RETURN_NAMES.get(key, key.replace("_", " "))

@@ -11,11 +11,15 @@ from typing import Any
 
 from flexlam import __version__
 from flexlam.core.files import write_text
+from flexlam.report.acting_figures import latency_figures, return_figures
+from flexlam.report.clips import RolloutClip, clips_html
 from flexlam.report.figures import quality_figures, training_figures, usage_figures
-from flexlam.report.headline import facts, headline
-from flexlam.report.inputs import HealthSummary, Results
-from flexlam.report.sweeps import PrefixSweep, amplification, check_sweep, sweep_html
-from flexlam.report.table import comparisons_table, results_table
+from flexlam.report.headline import acting, facts, headline
+from flexlam.report.inputs import HealthSummary, Latency, Results, Returns
+from flexlam.report.predictions import PredictedTransition
+from flexlam.report.returns import latency_table, return_comparisons_table, returns_table
+from flexlam.report.sweeps import PrefixSweep, Strip, amplification, check_sweep, sweeps_html
+from flexlam.report.table import Table, comparisons_table, results_table
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _VERDICT_CLASSES = {"ready to align": "good", "still learning": "warn", "collapsed": "bad"}
@@ -41,6 +45,9 @@ def write_report(
     sweeps: Sequence[PrefixSweep],
     metrics: Sequence[Mapping[str, Any]],
     health: Mapping[str, Any],
+    *,
+    clips: Sequence[RolloutClip] = (),
+    predictions: Sequence[PredictedTransition] = (),
 ) -> None:
     """Write the page.
 
@@ -48,10 +55,10 @@ def write_report(
 
     Raises:
         ConfigError: needed values are missing or bad.
-        DataError: a frame of a sweep cannot be pictured.
+        DataError: a frame of a sweep, a clip or a prediction cannot be pictured.
         OutputError: the disk is full or the place cannot be written.
     """
-    write_text(path, report_html(results, sweeps, metrics, health))
+    write_text(path, report_html(results, sweeps, metrics, health, clips=clips, predictions=predictions))
 
 
 def report_html(
@@ -59,17 +66,24 @@ def report_html(
     sweeps: Sequence[PrefixSweep],
     metrics: Sequence[Mapping[str, Any]],
     health: Mapping[str, Any],
+    *,
+    clips: Sequence[RolloutClip] = (),
+    predictions: Sequence[PredictedTransition] = (),
 ) -> str:
     """The page as text; see `write_report`."""
     checked = Results.load(dict(results))
     codes = HealthSummary.parse(dict(health), "the health of the codes")
-    for sweep in sweeps:
-        check_sweep(sweep)
-    sweeps = sorted(sweeps, key=lambda sweep: sweep.task)
+    strips: list[Strip] = [*sweeps, *predictions]
+    for strip in strips:
+        check_sweep(strip)
     sections = [
+        _acting(checked.returns),
+        _clips(clips),
+        _latency(checked.latency),
         _quality(checked),
         _table(checked),
-        _sweeps(sweeps),
+        _sweeps(sorted(sweeps, key=lambda sweep: sweep.task)),
+        _predictions(sorted(predictions, key=lambda prediction: prediction.task)),
         _codes(codes),
         _training(metrics),
         _provenance(checked),
@@ -86,7 +100,7 @@ def report_html(
 
 
 def _header(results: Results, health: HealthSummary) -> str:
-    first, *others = (re.sub(r"\*([^*]+)\*", r"<b>\1</b>", escape(sentence)) for sentence in headline(results))
+    first, *others = map(_marked, headline(results))
     lead = f'<p class="lead">{" ".join(others)}</p>' if others else ""
     places = f"{len(results.tasks)} tasks" if len(results.tasks) > 1 else "".join(results.tasks)
     over = " · ".join(part for part in (f"flexlam {results.kind}", places, _date(results.created)) if part)
@@ -97,6 +111,61 @@ def _header(results: Results, health: HealthSummary) -> str:
     return (
         f'<header><p class="overline">{escape(over)}</p><h1>{first}</h1>{lead}<dl class="facts">{cells}</dl></header>'
     )
+
+
+def _acting(returns: Returns | None) -> str:
+    if returns is None:
+        return ""
+    rule = ", ".join(f"{name} = {value}" for name, value in returns.rule.items())
+    note = (
+        f"The agent sees frames, predicts k codes with the sequence model, and translates them with "
+        f"{returns.num_labels} labels{f' (translator “{returns.translator}”)' if returns.translator else ''}. "
+        f"{f'One rule for all methods: {rule}. ' if rule else ''}± and bars are one standard error over episodes; "
+        "leads are paired by the seed of the episode. Dashed lines: controls and what uses the same labels; "
+        "solid: ceilings, which use more."
+    )
+    said = "".join(f'<p class="said">{_marked(sentence)}</p>' for sentence in acting(returns))
+    tables = _tables(returns_table(returns), return_comparisons_table(returns))
+    return _section("How it acts", note, said + _figures(return_figures(returns)) + tables)
+
+
+def _latency(latency: Latency | None) -> str:
+    if latency is None:
+        return ""
+    warm = f" after {latency.num_warmup} to warm up" if latency.num_warmup else ""
+    counts = f"{latency.num_steps} decisions{warm}, one at a time" if latency.num_steps else "One decision at a time"
+    samples = f", {latency.num_samples} code samples in each" if latency.num_samples else ""
+    fitted = ""
+    if latency.fit:
+        seen = ", ".join(map(str, latency.fit.fitted_on))
+        on = f" on k = {seen}" if seen else ""
+        fitted = f" The dashed line is c + b k, fitted{on}; hollow points had no part in it."
+    note = f"{counts}{samples}. Areas are the means of the parts, points the mean of the whole.{fitted}"
+    return _section("How fast it decides", note, _figures(latency_figures(latency)) + _tables(latency_table(latency)))
+
+
+def _clips(clips: Sequence[RolloutClip]) -> str:
+    if not clips:
+        return ""
+    note = (
+        "Frames of the environment as the agent saw them. Below each, the codes it predicted in the last steps: a "
+        "column a step, the newest wide at the right, a row a slot; the same code of a slot always has the same "
+        "colour. Then the action it took. Closing a clip stops it."
+    )
+    return _section("Clips", note, clips_html(clips))
+
+
+def _predictions(predictions: Sequence[PredictedTransition]) -> str:
+    if not predictions:
+        return ""
+    gain = amplification(predictions)
+    note = (
+        "A frame, the frame that followed, what the decoder makes of that transition’s own codes (encoded), and what "
+        "it makes of k codes that the sequence model predicted before it saw the frame that followed. Below each "
+        f"stands its absolute difference to the frame that followed, {gain} times amplified, and its PSNR. A "
+        "prediction may differ from what came and yet be sound."
+    )
+    return _section("What it expects", note, sweeps_html(predictions, gain, "Predicted transition"))
 
 
 def _quality(results: Results) -> str:
@@ -118,23 +187,21 @@ def _table(results: Results) -> str:
         "previous-action baseline is a table of what follows what; inverse dynamics is trained on the same labels; "
         "shuffled codes belong to other transitions."
     )
-    found = [results_table(results), comparisons_table(results)]
-    body = "".join(f'<div class="scroll" tabindex="0">{table.to_html()}</div>' for table in found if table)
-    return _section("Measured values", note, body)
+    if any(row.predicted_action_loss is not None for row in results.rows):
+        note += " The sequence model’s predicted codes are what the translator is fed when acting."
+    return _section("Measured values", note, _tables(results_table(results), comparisons_table(results)))
 
 
 def _sweeps(sweeps: Sequence[PrefixSweep]) -> str:
     if not sweeps:
         return ""
     gain = amplification(sweeps)
-    before = ("", *(sweep.task for sweep in sweeps))
-    rows = [sweep_html(sweep, gain, titled=sweep.task != task) for sweep, task in zip(sweeps, before, strict=False)]
     note = (
         "A frame, the frame that followed, and what the decoder makes of the first frame and k slots of the "
         f"code. Below each stands its absolute difference to the frame that followed, {gain} times amplified "
         "(black: none), and its PSNR."
     )
-    return _section("Prefix sweeps", note, "".join(rows))
+    return _section("Prefix sweeps", note, sweeps_html(sweeps, gain))
 
 
 def _codes(health: HealthSummary) -> str:
@@ -198,6 +265,15 @@ def _footer() -> str:
 def _section(title: str, note: str, body: str) -> str:
     words = f'<p class="note">{escape(note)}</p>' if note else ""
     return f"<section><h2>{escape(title)}</h2>{words}{body}</section>\n"
+
+
+def _marked(sentence: str) -> str:
+    """Escaped, with what stands between asterisks in bold."""
+    return re.sub(r"\*([^*]+)\*", r"<b>\1</b>", escape(sentence))
+
+
+def _tables(*tables: Table | None) -> str:
+    return "".join(f'<div class="scroll" tabindex="0">{table.to_html()}</div>' for table in tables if table)
 
 
 def _figures(figures: Sequence[str]) -> str:

@@ -5,12 +5,42 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from flexlam.core.errors import DataError
 from flexlam.data.png import encode_png
 from flexlam.metrics.images import psnr
+
+
+class Picture(NamedTuple):
+    """A frame (H, W, C) uint8 of a strip."""
+
+    label: str
+    alt: str
+    frame: np.ndarray
+    apart: bool = False
+    """Whether what follows is set apart."""
+
+
+class Strip(Protocol):
+    """A transition and frames that the decoder made for it; all frames are (H, W, C) uint8."""
+
+    @property
+    def task(self) -> str:
+        """Where it is from."""
+
+    @property
+    def obs(self) -> np.ndarray:
+        """The present frame."""
+
+    @property
+    def next_obs(self) -> np.ndarray:
+        """The next frame."""
+
+    def pictures(self) -> list[Picture]:
+        """The decoded frames, from left to right."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +53,12 @@ class PrefixSweep:
     decoded: dict[int, np.ndarray]
     """Prefix length k -> decoded next frame."""
 
+    def pictures(self) -> list[Picture]:
+        """One a prefix length."""
+        return [Picture(f"k = {k}", f"decoded from {k} slots", frame) for k, frame in sorted(self.decoded.items())]
 
-def check_sweep(sweep: PrefixSweep) -> None:
+
+def check_sweep(sweep: Strip) -> None:
     """Refuse what cannot be pictured.
 
     Raises:
@@ -33,9 +67,10 @@ def check_sweep(sweep: PrefixSweep) -> None:
     shape = sweep.obs.shape
     if len(shape) != 3 or shape[-1] not in (1, 3, 4):
         raise DataError(f"A sweep of {sweep.task!r} has frames {shape}; expected (H, W, C) with C = 1, 3 or 4.")
-    if not sweep.decoded:
+    pictures = sweep.pictures()
+    if not pictures:
         raise DataError(f"A sweep of {sweep.task!r} holds no decoded frame; give at least one prefix length.")
-    decoded = {f"k = {k}": frame for k, frame in sweep.decoded.items()}
+    decoded = {picture.label: picture.frame for picture in pictures}
     for name, frame in {"obs": sweep.obs, "next_obs": sweep.next_obs, **decoded}.items():
         if frame.dtype != np.uint8 or frame.shape != shape:
             raise DataError(
@@ -44,10 +79,12 @@ def check_sweep(sweep: PrefixSweep) -> None:
             )
 
 
-def amplification(sweeps: Sequence[PrefixSweep]) -> int:
+def amplification(sweeps: Sequence[Strip]) -> int:
     """One factor for all differences (1, 2, 4 or 8), under which at most one pixel in a hundred saturates."""
     differences = [
-        _difference(frame, sweep.next_obs) for sweep in sweeps for frame in (sweep.obs, *sweep.decoded.values())
+        _difference(frame, sweep.next_obs)
+        for sweep in sweeps
+        for frame in (sweep.obs, *(picture.frame for picture in sweep.pictures()))
     ]
     if not differences:
         return 1
@@ -55,7 +92,14 @@ def amplification(sweeps: Sequence[PrefixSweep]) -> int:
     return max(factor for factor in (1, 2, 4, 8) if factor == 1 or factor * high <= 255)
 
 
-def sweep_html(sweep: PrefixSweep, gain: int, titled: bool = True) -> str:
+def sweeps_html(sweeps: Sequence[Strip], gain: int, name: str = "Prefix sweep") -> str:
+    """Sweeps of one task after another, each task named once."""
+    before = ("", *(sweep.task for sweep in sweeps))
+    rows = [sweep_html(sweep, gain, sweep.task != task, name) for sweep, task in zip(sweeps, before, strict=False)]
+    return "".join(rows)
+
+
+def sweep_html(sweep: Strip, gain: int, titled: bool = True, name: str = "Prefix sweep") -> str:
     """A row of frames with the amplified differences to o_t+1 below them."""
     target = sweep.next_obs
     cells = [
@@ -63,10 +107,10 @@ def sweep_html(sweep: PrefixSweep, gain: int, titled: bool = True) -> str:
         _cell("o<sub>t+1</sub>", "next frame", target, None, gain, "next"),
     ]
     cells += [
-        _cell(f"k = {k}", f"decoded from {k} slots", frame, target, gain, "decoded")
-        for k, frame in sorted(sweep.decoded.items())
+        _cell(label, alt, frame, target, gain, "decoded apart" if apart else "decoded")
+        for label, alt, frame, apart in sweep.pictures()
     ]
-    strip = f'<div class="strip" tabindex="0" role="group" aria-label="Prefix sweep">{"".join(cells)}</div>'
+    strip = f'<div class="strip" tabindex="0" role="group" aria-label="{name}">{"".join(cells)}</div>'
     title = f"<h3>{escape(sweep.task)}</h3>" if titled else ""
     return f'<section class="sweep">{title}{strip}</section>'
 

@@ -102,7 +102,7 @@ def with_stderr(value: float | None, stderr: float | None, digits: int, scale: f
     """A figure and its standard error, both to the same place."""
     if value is None or not math.isfinite(value):
         return NOT_MEASURED
-    text = f"{scale * value:.{digits}f}"
+    text = f"{scale * value:z.{digits}f}"
     return text if stderr is None or not math.isfinite(stderr) else f"{text}{_ERROR}{scale * stderr:.{digits}f}"
 
 
@@ -110,6 +110,7 @@ _COLUMNS = {
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
     "action_loss": "action loss",
+    "predicted_action_loss": "loss, predicted codes",
     "action_accuracy": "accuracy, %",
 }
 
@@ -117,8 +118,8 @@ _COLUMNS = {
 def _cell(score: Score, column: str) -> str:
     if column == "action_accuracy":
         return with_stderr(score.action_accuracy, score.action_accuracy_stderr, 1, scale=100)
-    if column == "action_loss":
-        return with_stderr(score.action_loss, score.action_loss_stderr, 3)
+    if column in ("action_loss", "predicted_action_loss"):
+        return with_stderr(getattr(score, column), getattr(score, f"{column}_stderr"), 3)
     # Every prefix decodes the same transitions: errors over those would overstate the doubt about differences.
     return with_stderr(getattr(score, column), None, 2 if column == "psnr" else 3)
 
