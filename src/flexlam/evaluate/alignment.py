@@ -1,31 +1,30 @@
 """How well a few labels turn codes into actions, at every prefix length, beside what needs no codes at all."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from flexlam.core import catalog
 from flexlam.core.config import Config, component
-from flexlam.core.machine import choose_precision
 from flexlam.core.progress import progress
 from flexlam.core.seeding import torch_generator
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.transitions import TransitionIndex
+from flexlam.evaluate.predictions import predict_codes
 from flexlam.evaluate.prefix_lengths import check_prefix_lengths
 from flexlam.lam.model import LatentActionModel
 from flexlam.metrics.intervals import estimate, paired_difference
-from flexlam.nn.patches import frames_to_images
-from flexlam.training.fit import FitConfig, fit_with_folds, seeded
+from flexlam.policy.autoregressive import SequenceModel
+from flexlam.training.fit import FitConfig
+from flexlam.training.inverse_dynamics import IDM_FIT, fit_inverse_dynamics, inverse_dynamics_scores
 from flexlam.training.labelled import Labelled, encode_labelled, require_actions
 from flexlam.training.pairs import SplitPairs
 from flexlam.training.translator import fit_translator
 from flexlam.translator.base import TranslatorConfig
-from flexlam.translator.inverse_dynamics import InverseDynamicsModel, PreviousActionModel
+from flexlam.translator.inverse_dynamics import PreviousActionModel
 from flexlam.translator.serving import PrefixSampledTranslator, Translator
 
 _NUM_TEST = 4000  # test transitions at most; the same ones for every method
@@ -46,8 +45,10 @@ class AlignmentConfig(Config):
     """How translators are fitted."""
     idm_draws: int = Field(default=3, ge=0)
     """Draws on which the inverse dynamics baseline is trained (it is slow); 0 leaves it out."""
-    idm_fit: FitConfig = FitConfig(learning_rate=1e-3, max_steps=240, evaluate_every=20, patience=3, num_folds=3)
+    idm_fit: FitConfig = IDM_FIT
     """How the inverse dynamics baseline is fitted."""
+    num_samples: int = Field(default=8, ge=1)
+    """Predicted latent actions of a transition over which the translator's scores are averaged, as an agent does."""
     seed: int = 0
     """Draws, weights and folds follow from it."""
 
@@ -63,23 +64,24 @@ class _Scores:
         self.losses.append(loss)
         self.accuracies.append(accuracy)
 
-    def to_json(self) -> dict[str, Any]:
-        loss = estimate(self.losses)
-        values: dict[str, Any] = {
-            "action_loss": loss.mean,
-            "action_loss_stderr": _number(loss.stderr),
-            "action_loss_draws": self.losses,
-        }
-        if np.isfinite(self.accuracies).all():  # there is no accuracy of continuous actions
-            accuracy = estimate(self.accuracies)
-            values["action_accuracy"] = accuracy.mean
-            values["action_accuracy_stderr"] = _number(accuracy.stderr)
-            values["action_accuracy_draws"] = self.accuracies
+    def to_json(self, prefix: str = "") -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, draws in (("action_loss", self.losses), ("action_accuracy", self.accuracies)):
+            if draws and np.isfinite(draws).all():  # there is no accuracy of continuous actions
+                found = estimate(draws)
+                values[f"{prefix}{name}"] = found.mean
+                values[f"{prefix}{name}_stderr"] = _number(found.stderr)
+                values[f"{prefix}{name}_draws"] = draws
         return values
 
 
-def measure_alignment(model: LatentActionModel, pairs: SplitPairs, config: AlignmentConfig) -> dict[str, Any]:
+def measure_alignment(
+    model: LatentActionModel, pairs: SplitPairs, config: AlignmentConfig, policy: SequenceModel | None = None
+) -> dict[str, Any]:
     """Rows (one a k), baselines, and paired comparisons of the full code with each baseline.
+
+    With a sequence model, rows also hold the loss on the codes that it predicts before it sees the next frame: what the
+    translator is given when an agent acts (FlexLAM App. B.3).
 
     Nothing is chosen on test episodes, nor on any label beyond the N of each draw.
 
@@ -92,7 +94,9 @@ def measure_alignment(model: LatentActionModel, pairs: SplitPairs, config: Align
     test_rows = _sample(pairs.test, config.seed)
     test = encode_labelled(model, pairs.store, pairs.test, test_rows)
     shuffled_test = test.with_shuffled_codes(torch_generator(config.seed, "shuffle", "test"))
+    predicted = None if policy is None else _predict(model, policy, pairs, test_rows, test, config)
     by_k = {k: _Scores() for k in lengths}
+    predicted_by_k = {k: _Scores() for k in lengths}
     baselines = {name: _Scores() for name in ("idm", "shuffled", "previous_action_same_labels")}
     with progress(config.num_draws + config.idm_draws, "Alignment", "fit") as bar:
         for draw in range(config.num_draws):
@@ -102,14 +106,18 @@ def measure_alignment(model: LatentActionModel, pairs: SplitPairs, config: Align
             translator = fit_translator(config.translator, spec, model, labels, config.fit, seed).model
             for k in lengths:
                 by_k[k].add(*_score(translator, test, k))
+                if predicted is not None:
+                    predicted_by_k[k].add(*_score_averaged(translator, predicted, test, k))
             shuffled = labels.with_shuffled_codes(torch_generator(config.seed, "shuffle", draw))
             control = fit_translator(config.translator, spec, model, shuffled, config.fit, seed).model
             baselines["shuffled"].add(*_score(control, shuffled_test, model.num_slots))
             baselines["previous_action_same_labels"].add(*_score_previous(labels, test, spec))
             bar.update()
             if draw < config.idm_draws:
-                idm = _fit_idm(model, pairs, rows, labels, config, seed)
-                baselines["idm"].add(*_score_idm(idm, pairs, test_rows, test))
+                network, use_prev_action = config.translator.network, config.translator.use_prev_action
+                idm = fit_inverse_dynamics(model, pairs, rows, network, use_prev_action, config.idm_fit, seed)
+                outputs = inverse_dynamics_scores(idm, pairs.store, pairs.test, test_rows)
+                baselines["idm"].add(*_summarise(idm, outputs, test))
                 bar.update()
     everything = encode_actions_only(pairs.train, pairs.store)
     previous = _Scores()
@@ -120,7 +128,10 @@ def measure_alignment(model: LatentActionModel, pairs: SplitPairs, config: Align
     results["k0"] = by_k[0].to_json() if 0 in by_k else None
     results["repeat_previous"] = {"action_accuracy": float(repeat)} if spec.num_choices else None
     return {
-        "rows": [{"k": k, "bits": k * model.bits_per_slot, **scores.to_json()} for k, scores in by_k.items()],
+        "rows": [
+            {"k": k, "bits": k * model.bits_per_slot, **scores.to_json(), **predicted_by_k[k].to_json("predicted_")}
+            for k, scores in by_k.items()
+        ],
         "baselines": {name: value for name, value in results.items() if value is not None},
         "comparisons": _compare(by_k[max(by_k)].losses, results),
         "translator": config.translator.name,
@@ -169,6 +180,27 @@ def _score(translator: Translator, test: Labelled, k: int) -> tuple[float, float
     return _summarise(translator, translator(test.latents, test.prev_action, k), test)
 
 
+def _predict(
+    model: LatentActionModel,
+    policy: SequenceModel,
+    pairs: SplitPairs,
+    rows: np.ndarray,
+    test: Labelled,
+    config: AlignmentConfig,
+) -> Labelled:
+    """Test transitions with predicted codes in the place of their own, each as often as it was drawn."""
+    drawn = predict_codes(model, policy, pairs.store, pairs.test, rows, config.num_samples, config.seed)
+    latents = model.quantizer.indices_to_latents(drawn.flatten(0, 1).to(model.device)).cpu()
+    prev_action, action = (x.repeat_interleave(config.num_samples, 0) for x in (test.prev_action, test.action))
+    return Labelled(latents, prev_action, action)
+
+
+@torch.inference_mode()
+def _score_averaged(translator: Translator, predicted: Labelled, test: Labelled, k: int) -> tuple[float, float]:
+    outputs = translator(predicted.latents, predicted.prev_action, k)
+    return _summarise(translator, translator.codec.average(outputs.unflatten(0, (len(test), -1))), test)
+
+
 def _summarise(model: Any, outputs: Tensor, test: Labelled) -> tuple[float, float]:
     loss = model.codec.loss(outputs, test.action).mean()
     if not model.codec.spec.num_choices:
@@ -181,65 +213,6 @@ def _score_previous(labels: Labelled, test: Labelled, spec: Any) -> tuple[float,
     model = PreviousActionModel(spec)
     model.fit(labels.prev_action, labels.action)
     return _summarise(model, model(test.prev_action), test)
-
-
-class _IdmProblem:
-    """The inverse dynamics baseline and its labels, for `fit_with_folds`."""
-
-    def __init__(
-        self, build: Callable[[], InverseDynamicsModel], images: tuple[Tensor, Tensor], labels: Labelled
-    ) -> None:
-        self.build, self.images, self.labels = build, images, labels
-        self.precision = choose_precision("auto", torch.device("cpu"))
-
-    def parts(self, model: Any) -> Sequence[nn.Module]:
-        return [model]
-
-    def loss(self, model: Any, rows: Tensor, generator: torch.Generator) -> Tensor:
-        obs, next_obs = self.images
-        batch = self.labels[rows]
-        with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
-            outputs = model(obs[rows], next_obs[rows], batch.prev_action)
-        return model.codec.loss(outputs.float(), batch.action).mean()
-
-    def heldout(self, model: Any, rows: Tensor) -> Sequence[float]:
-        return [float(self.loss(model, rows, torch.Generator()))]
-
-
-def _fit_idm(
-    model: LatentActionModel,
-    pairs: SplitPairs,
-    rows: np.ndarray,
-    labels: Labelled,
-    config: AlignmentConfig,
-    seed: int,
-) -> nn.Module:
-    """The encoder's architecture from scratch on the same labels."""
-    spec = require_actions(pairs.store)
-    encoder_class = catalog.lookup("encoder", model.config.encoder.name)
-    sizes = (model.frame_shape, model.num_slots, model.latent_dim)
-
-    def build() -> InverseDynamicsModel:
-        encoder = encoder_class(model.config.encoder, *sizes)
-        slots_dim = model.num_slots * model.latent_dim
-        translator = config.translator
-        idm = InverseDynamicsModel(encoder, slots_dim, spec, translator.use_prev_action, translator.network)
-        idm.codec.fit(labels.action)
-        return idm
-
-    batch = pairs.train.batch(pairs.store, rows)
-    images = frames_to_images(batch.obs), frames_to_images(batch.next_obs)
-    problem = _IdmProblem(lambda: seeded(build, seed, "idm"), images, labels)
-    return fit_with_folds(problem, len(labels), config.idm_fit, seed).model
-
-
-@torch.inference_mode()
-def _score_idm(idm: nn.Module, pairs: SplitPairs, rows: np.ndarray, test: Labelled) -> tuple[float, float]:
-    outputs = []
-    for start in range(0, len(rows), 512):
-        batch = pairs.test.batch(pairs.store, rows[start : start + 512])
-        outputs.append(idm(frames_to_images(batch.obs), frames_to_images(batch.next_obs), batch.prev_action))
-    return _summarise(idm, torch.cat(outputs), test)
 
 
 def _number(value: float) -> float | None:

@@ -1,8 +1,8 @@
-"""Multi-head self-attention without masks."""
+"""Multi-head self-attention without masks, and the arithmetic of attention that everything shares."""
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,11 +27,43 @@ class SelfAttention(nn.Module):
 
 
 def attend(
-    q: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"], v: Float[Tensor, "B H M D"]
+    q: Float[Tensor, "B H N D"],
+    k: Float[Tensor, "B H M D"],
+    v: Float[Tensor, "B H M D"],
+    mask: Bool[Tensor, "#B 1 #N M"] | Float[Tensor, "#B 1 #N M"] | None = None,
 ) -> Float[Tensor, "B H N D"]:
-    """softmax(q kᵀ / √D) v."""
+    """softmax(q kᵀ / √D) v over the keys that the mask lets through (all of them without one)."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
-        # torch's fused kernel takes 5-8x the time of these three lines in its bfloat16 backward pass on CPU.
-        weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1)
-        return weights @ v
-    return F.scaled_dot_product_attention(q, k, v)
+        # torch's fused kernel takes 5-8x the time of these lines in its bfloat16 backward pass on CPU.
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        return torch.softmax(scores, dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def attend_in_groups(
+    q: Float[Tensor, "B H N D"],
+    k: Float[Tensor, "B G M D"],
+    v: Float[Tensor, "B G M D"],
+    mask: Bool[Tensor, "#B 1 N M"] | Float[Tensor, "#B 1 N M"] | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "B H N D"]:
+    """`attend` where H / G successive query heads share a key head; no key is copied.
+
+    A mask may also hold what is added to the scores, 0 or −∞, where no gradients are wanted. `causal` is for N = M
+    without a mask: a token sees itself and what is before it, and half of the work is left out.
+    """
+    num_heads, num_groups = q.shape[1], k.shape[1]
+    share = num_heads // num_groups
+    if causal or (share > 1 and q.shape[2] > 16 and q.device.type == "cpu" and not torch.is_grad_enabled()):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=share > 1)
+    if share == 1:
+        return attend(q, k, v, mask)
+    # Heads that share keys are laid side by side, as if they were more queries of one head.
+    mixed = attend(q.reshape(len(q), num_groups, -1, q.shape[-1]), k, v, _side_by_side(mask, share))
+    return mixed.reshape(q.shape)
+
+
+def _side_by_side(mask: Tensor | None, share: int) -> Tensor | None:
+    return mask if mask is None or mask.shape[2] == 1 else mask.repeat(1, 1, share, 1)

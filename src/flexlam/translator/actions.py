@@ -57,6 +57,26 @@ class ActionCodec(nn.Module):
         choices = [logits.argmax(-1, keepdim=True).float() for logits in self._logits(outputs)]
         return torch.cat([*choices, self._means(outputs) * self.std + self.mean], -1)
 
+    def average(self, outputs: Float[Tensor, "B S O"]) -> Float[Tensor, "B O"]:
+        """One set of scores for S guesses: mean probabilities of choices (as logarithms), mean continuous values."""
+        flat = outputs.flatten(0, 1)
+        choices = [torch.softmax(x, -1).unflatten(0, outputs.shape[:2]).mean(1).log() for x in self._logits(flat)]
+        return torch.cat([*choices, self._means(flat).unflatten(0, outputs.shape[:2]).mean(1)], -1)
+
+    def draw(
+        self, outputs: Float[Tensor, "B O"], uniforms: Float[Tensor, "B C"], temperature: float
+    ) -> Float[Tensor, "B A"]:
+        """Choices drawn by one uniform number each, the most likely ones at temperature 0.
+
+        Continuous dimensions are the mean, which is all that is known of them.
+        """
+        drawn = self.predict(outputs)
+        for dim, logits in enumerate(self._logits(outputs) if temperature > 0 else ()):
+            cumulated = torch.softmax(logits / temperature, -1).cumsum(-1)
+            picked = torch.searchsorted(cumulated, uniforms[:, dim : dim + 1] * cumulated[:, -1:])[:, 0]
+            drawn[:, dim] = picked.clamp_max(logits.shape[-1] - 1)
+        return drawn
+
     def correct(self, outputs: Float[Tensor, "B O"], actions: Float[Tensor, "B A"]) -> Bool[Tensor, "B"]:
         """Whether every discrete choice is right; all True where there is none."""
         right = [logits.argmax(-1) == actions[:, dim].long() for dim, logits in enumerate(self._logits(outputs))]

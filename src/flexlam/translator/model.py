@@ -47,11 +47,13 @@ def save_translator(translator: Translator, path: Path, lam_hash: str, **state: 
 
 
 def load_translator(path: Path, lam_hash: str | None) -> Translator:
-    """Load a translator for the model with the given hash, in evaluation mode.
+    """Load a translator (a bundle, or that of a run folder) for the model with the given hash, in evaluation mode.
 
     Raises:
         CheckpointError: missing or damaged, or trained on the codes of another model.
     """
+    if (path / "run.json").exists():  # of stage 3, or of stage 4, which keeps its model apart
+        path = path / "translator" if (path / "translator").exists() else path / "model"
     bundle = read_bundle(path, KIND)
     if bundle.state["lam_hash"] != lam_hash:
         raise CheckpointError(

@@ -1,0 +1,217 @@
+"""The agent: observe, encode, predict k codes, null-fill, translate (FlexLAM App. B.5, Algorithm 1)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from flexlam.bottleneck.prefix import check_prefix_length
+from flexlam.core.action import ActionSpec
+from flexlam.core.config import Config
+from flexlam.core.errors import CheckpointError, ConfigError, DataError
+from flexlam.core.machine import Device, choose_device
+from flexlam.core.seeding import numpy_generator
+from flexlam.envs.base import Environment
+from flexlam.lam.model import LatentActionModel
+from flexlam.nn.patches import frames_to_images
+from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.decoding import Decoding
+from flexlam.translator.model import load_translator
+from flexlam.translator.serving import Translator
+
+
+class DrawRule(Config):
+    """How a decision is drawn from its distributions: one rule for every method that is compared."""
+
+    num_samples: int = Field(default=8, ge=1)
+    """Latent actions drawn for a decision; the translator's scores are averaged over them."""
+    codes: Literal["sample", "best"] = "sample"
+    """Draw codes from the sequence model's distribution, or take the most likely one slot by slot."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Of the averaged distribution from which discrete actions are drawn; 0 takes the most likely one."""
+
+
+class Agent:
+    """Acts in one environment or, in one forward pass a step, in many.
+
+    `prefix_length` is k, the codes that are predicted and translated (all K by default); the rest is null-filled. The
+    history always holds whole codes, so the same agent serves every k.
+    """
+
+    def __init__(
+        self,
+        lam: LatentActionModel,
+        policy: SequenceModel,
+        translator: Translator,
+        prefix_length: int | None = None,
+        rule: DrawRule = DrawRule(),  # noqa: B008 - settings are immutable
+        num_environments: int = 1,
+    ) -> None:
+        k = lam.num_slots if prefix_length is None else prefix_length
+        check_prefix_length(k, lam.num_slots)
+        if k not in translator.served:
+            raise ConfigError(f"The translator serves k = {', '.join(map(str, translator.served))}; got {k}.")
+        _check_parts(lam, policy, translator)
+        if num_environments < 1:
+            raise ConfigError(f"num_environments is {num_environments}; give 1 or more.")
+        self.lam, self.policy, self.translator = lam.eval(), policy.eval(), translator.to(lam.device).eval()
+        self.prefix_length, self.rule, self.num_environments = k, rule, num_environments
+        self.action_spec: ActionSpec = translator.codec.spec
+        self._draws = rule.codes == "sample" and k > 0
+        num_samples = rule.num_samples if self._draws else 1
+        self._decoding = Decoding(policy, num_environments, num_samples)
+        self._generators: list[np.random.Generator | None] = [None] * num_environments
+        self._images = torch.zeros(0)
+        self._prev_action = np.full((num_environments, self.action_spec.num_dims), np.nan, np.float32)
+        self.on_part: Callable[[str], None] = lambda part: None
+        """Called when a part of a decision is done: prepare, encode, context, generate, fill, translate."""
+        self.codes = np.zeros((num_environments, num_samples, k), np.int64)
+        """The codes of the newest decision."""
+
+    @classmethod
+    def load(
+        cls,
+        lam: str | Path,
+        policy: str | Path,
+        translator: str | Path,
+        prefix_length: int | None = None,
+        rule: DrawRule = DrawRule(),  # noqa: B008 - settings are immutable
+        num_environments: int = 1,
+        device: Device = "auto",
+    ) -> Self:
+        """An agent from the run folders (or bundles) of its three parts.
+
+        Raises:
+            CheckpointError: one is missing, unfinished or damaged, or they do not belong together.
+            ConfigError: a k that the translator cannot serve.
+        """
+        place = choose_device(device)
+        model = LatentActionModel.from_pretrained(lam, place)
+        sequence_model = SequenceModel.from_pretrained(Path(policy), model.hash, place)
+        speaking = load_translator(Path(translator), model.hash)
+        return cls(model, sequence_model, speaking, prefix_length, rule, num_environments)
+
+    def reset(self, environment: int | None = None, seed: int = 0) -> None:
+        """An episode begins in one environment; everything random in it follows from the seed.
+
+        Without a number it begins in all of them, in environment i with the seed `seed` + i.
+
+        Raises:
+            ConfigError: there is no such environment.
+        """
+        if environment is not None and not 0 <= environment < self.num_environments:
+            raise ConfigError(f"This agent acts in environments 0 to {self.num_environments - 1}; got {environment}.")
+        chosen = range(self.num_environments) if environment is None else (environment,)
+        for place, number in enumerate(chosen):
+            self._decoding.reset(number)
+            self._generators[number] = numpy_generator(seed + place, "agent")
+            self._prev_action[number] = np.nan
+
+    def begin(self, slot: int, environment: Environment, seed: int) -> None:
+        """`reset`, after a look at the environment (the protocol of `Actor`).
+
+        Raises:
+            DataError: its actions are not those that the translator has learned.
+        """
+        if environment.action_spec != self.action_spec:
+            raise DataError(
+                f"The environment takes actions {environment.action_spec}; the translator speaks {self.action_spec}. "
+                "Train a translator on labels from this environment (flexlam train translator)."
+            )
+        self.reset(slot, seed)
+
+    @torch.inference_mode()
+    def act(self, frames: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
+        """The newest frame (H, W, C) uint8 -> an action (A,) float32; with many environments (B, H, W, C) -> (B, A).
+
+        `active` (B,) bool leaves out environments that hold no episode; their rows mean nothing.
+
+        Raises:
+            DataError: a frame of another size or type than the model was trained on.
+            ConfigError: an environment was not reset.
+        """
+        single = np.ndim(frames) == 3
+        new = self._check(np.asarray(frames)[None] if single else np.asarray(frames))
+        chosen = np.ones(self.num_environments, bool) if active is None else np.asarray(active, bool)
+        if any(self._generators[number] is None for number in np.flatnonzero(chosen)):
+            raise ConfigError("An episode begins with `reset()`: call it before the first `act` of every episode.")
+        actions = self._decide(new, chosen)
+        self._prev_action[chosen] = actions[chosen]
+        return actions[0] if single else actions
+
+    def _decide(self, new: Tensor, active: np.ndarray) -> np.ndarray:
+        device = self.lam.device
+        images = frames_to_images(new.to(device))
+        before = self._images if len(self._images) else images
+        self.on_part("prepare")
+        _, codes = self.lam.encode_images(before, images)
+        self._images = images
+        self.on_part("encode")
+        hidden = self._decoding.observe(images, codes, active)
+        self.on_part("context")
+        code_numbers, action_numbers = self._random_numbers(active)
+        drawn = self._decoding.draw(hidden, self.prefix_length, code_numbers if self._draws else None)
+        self.codes = drawn.cpu().numpy()
+        self.on_part("generate")
+        latents = self._latents(drawn)
+        self.on_part("fill")
+        actions = self._translate(latents, action_numbers)
+        self.on_part("translate")
+        return actions
+
+    def _random_numbers(self, active: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Uniform numbers for codes (B, S, K) and choices (B, dims): the same for every k, whatever the batch."""
+        shape = (self.rule.num_samples, self.policy.num_slots)
+        codes = np.zeros((self.num_environments, *shape))
+        choices = np.zeros((self.num_environments, len(self.action_spec.num_choices)))
+        for number in np.flatnonzero(active):
+            generator = self._generators[number]
+            assert generator is not None
+            codes[number] = generator.random(shape)
+            choices[number] = generator.random(choices.shape[1])
+        return torch.from_numpy(codes).float().to(self.lam.device), torch.from_numpy(choices).float()
+
+    def _latents(self, drawn: Int[Tensor, "B S k"]) -> Float[Tensor, "B*S K D"]:
+        """Quantised coordinates of drawn codes; slots beyond k are zero until the translator null-fills them."""
+        missing = self.lam.num_slots - drawn.shape[-1]
+        return torch.nn.functional.pad(self.lam.quantizer.indices_to_latents(drawn.flatten(0, 1)), (0, 0, 0, missing))
+
+    def _translate(self, latents: Float[Tensor, "N K D"], numbers: Float[Tensor, "B C"]) -> np.ndarray:
+        """Average the translator's scores over the draws of each environment, then choose."""
+        num_samples = len(latents) // self.num_environments
+        prev_action = torch.from_numpy(self._prev_action).repeat_interleave(num_samples, 0).to(self.lam.device)
+        scores = self.translator(latents, prev_action, self.prefix_length)
+        codec = self.translator.codec
+        averaged = codec.average(scores.unflatten(0, (-1, num_samples))).cpu()
+        return codec.draw(averaged, numbers, self.rule.temperature).numpy()
+
+    def _check(self, frames: np.ndarray) -> Tensor:
+        shape = (self.num_environments, *self.lam.frame_shape)
+        if frames.dtype != np.uint8 or frames.shape != shape:
+            raise DataError(
+                f"The agent was given frames {frames.dtype} {frames.shape}; expected uint8 {shape}: one frame "
+                "(H, W, C) of the training size for each environment. Resize frames as the training data were."
+            )
+        return torch.from_numpy(np.require(frames, requirements=["C", "W"]))
+
+
+def _check_parts(lam: LatentActionModel, policy: SequenceModel, translator: Translator) -> None:
+    """Refuse parts that do not belong together.
+
+    Raises:
+        CheckpointError: the policy predicts other codes, or frames or slots differ.
+    """
+    ours = (lam.num_slots, lam.quantizer.codebook_size, tuple(lam.frame_shape))
+    theirs = (policy.num_slots, policy.codebook_size, tuple(policy.frame_shape))
+    if policy.lam_hash != lam.hash or ours != theirs or translator.num_slots != lam.num_slots:
+        raise CheckpointError(
+            f"These parts do not belong together: the model has hash {lam.hash}, {ours[0]} slots, {ours[1]} codes and "
+            f"frames {ours[2]}; the policy predicts model {policy.lam_hash}, {theirs[0]} slots, {theirs[1]} codes, "
+            f"frames {theirs[2]}; the translator reads {translator.num_slots} slots. Train policy and translator on "
+            "this model (flexlam train policy, flexlam train translator)."
+        )

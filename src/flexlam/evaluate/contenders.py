@@ -1,0 +1,133 @@
+"""Everybody who acts in a comparison of returns, by name: the agent at every k, its controls, and clones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from flexlam.acting.actor import Actor
+from flexlam.acting.agent import Agent, DrawRule
+from flexlam.acting.baselines import (
+    BehaviourActor,
+    CloningActor,
+    MarginalActor,
+    MarkovActor,
+    Uniform,
+    recorded_actions,
+)
+from flexlam.core.action import ActionSpec
+from flexlam.core.config import Config, component
+from flexlam.core.seeding import torch_generator
+from flexlam.data.labels import LabelBudget, choose_labels
+from flexlam.data.store import FrameStore
+from flexlam.data.transitions import TransitionIndex
+from flexlam.lam.model import LatentActionModel
+from flexlam.policy.autoregressive import SequenceModel
+from flexlam.training.cloning import Clone, CloningConfig, clone_all, clone_labels, clone_pseudo
+from flexlam.training.fit import FitConfig
+from flexlam.training.inverse_dynamics import IDM_FIT, pseudo_label
+from flexlam.training.labelled import Labelled, encode_labelled, require_actions
+from flexlam.training.pairs import SplitPairs
+from flexlam.training.translator import fit_translator
+from flexlam.translator.base import TranslatorConfig
+from flexlam.translator.serving import PrefixSampledTranslator, Translator
+
+Maker = Callable[[str, DrawRule, int], Actor]
+"""An actor for a task, under a rule, in a number of slots."""
+Baseline = Literal[
+    "random", "constant", "marginal", "markov", "shuffled", "cloning", "cloning_same_labels", "idm_cloning"
+]
+BLIND: tuple[Baseline, ...] = ("constant", "marginal", "markov")
+CLONES: tuple[Baseline, ...] = ("cloning", "cloning_same_labels", "idm_cloning")
+
+
+class ContenderConfig(Config):
+    """Settings of everybody who acts."""
+
+    translator: component(TranslatorConfig) = PrefixSampledTranslator.Config(use_prev_action=False)  # type: ignore[valid-type]
+    """The agent's translator. An agent that is given a_{t-1} tends to repeat itself (docs/log.md)."""
+    labels: LabelBudget = LabelBudget(count=256)
+    """How many labels, and from where."""
+    draw: int = 0
+    """Which random draw of the labels."""
+    fit: FitConfig = FitConfig()
+    """How translators are fitted."""
+    rule: DrawRule = DrawRule()
+    """How codes and actions are drawn, by everybody alike."""
+    cloning: CloningConfig = CloningConfig()
+    """Behaviour cloning."""
+    idm_fit: FitConfig = IDM_FIT
+    """How the inverse dynamics model that gives pseudo-labels is fitted."""
+    baselines: tuple[Baseline, ...] = ("random", *BLIND, "shuffled", *CLONES)
+    """Whom to compare with."""
+    seed: int = 0
+    """Weights, label draws and everything drawn while acting follow from it."""
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """Trained once, used in every task."""
+
+    agent: Callable[[int, DrawRule, int], Agent]
+    """The agent at a k, under a rule, in a number of slots."""
+    others: dict[str, Maker]
+    """Baselines by name; "constant" is missing, because which constant is a choice of its own."""
+    translator: Translator
+    """That of the agent."""
+
+
+def train_contenders(
+    lam: LatentActionModel, policy: SequenceModel, pairs: SplitPairs, config: ContenderConfig
+) -> Contenders:
+    """Fit translators and clones on the training episodes.
+
+    Raises:
+        DataError: the store holds no actions, or fewer transitions than labels.
+    """
+    spec, store, seed = require_actions(pairs.store), pairs.store, config.seed
+    rows = choose_labels(pairs.train, store, config.labels, seed, config.draw).rows
+    labels = encode_labelled(lam, store, pairs.train, rows)
+    translator = fit_translator(config.translator, spec, lam, labels, config.fit, seed).model
+
+    def agent(speaking: Translator, k: int, rule: DrawRule, slots: int) -> Agent:
+        return Agent(lam, policy, speaking, k, rule, slots)
+
+    makers: dict[str, Callable[[], Maker]] = {
+        "random": lambda: lambda task, rule, slots: BehaviourActor(Uniform),
+        "marginal": lambda: lambda task, rule, slots: MarginalActor(recorded_actions(store, pairs.train, task)[1]),
+        "markov": lambda: lambda task, rule, slots: MarkovActor(*recorded_actions(store, pairs.train, task), spec),
+        "shuffled": lambda: _shuffled(agent, lam, labels, config, spec),
+        "cloning": lambda: _acting(clone_all(config.cloning, pairs, seed)),
+        "cloning_same_labels": lambda: _acting(clone_labels(config.cloning, pairs, rows, seed)),
+        "idm_cloning": lambda: _acting(
+            clone_pseudo(config.cloning, pairs, pseudo_label(lam, pairs, rows, seed, fit=config.idm_fit), seed)
+        ),
+    }
+    others: dict[str, Maker] = {name: make() for name, make in makers.items() if name in config.baselines}
+    return Contenders(lambda k, rule, slots: agent(translator, k, rule, slots), others, translator)
+
+
+def constant_actions(store: FrameStore, index: TransitionIndex, task: str) -> list[np.ndarray]:
+    """Constants (A,) worth trying in a task: every recorded choice, or the mean where actions are continuous."""
+    _, actions = recorded_actions(store, index, task)
+    if require_actions(store).num_continuous:
+        return [actions.mean(0)]
+    return list(np.unique(actions, axis=0))
+
+
+def _shuffled(
+    agent: Callable[[Translator, int, DrawRule, int], Agent],
+    lam: LatentActionModel,
+    labels: Labelled,
+    config: ContenderConfig,
+    spec: ActionSpec,
+) -> Maker:
+    """The agent with a translator that learned from the codes of other transitions."""
+    mixed = labels.with_shuffled_codes(torch_generator(config.seed, "shuffle", config.draw))
+    translator = fit_translator(config.translator, spec, lam, mixed, config.fit, config.seed).model
+    return lambda task, rule, slots: agent(translator, lam.num_slots, rule, slots)
+
+
+def _acting(clone: Clone) -> Maker:
+    return lambda task, rule, slots: CloningActor(clone, slots, rule.temperature)

@@ -1,0 +1,51 @@
+"""Codes that the sequence model predicts for recorded transitions, from what lies before them."""
+
+import numpy as np
+import torch
+
+from flexlam.core.seeding import torch_generator
+from flexlam.data.store import FrameStore
+from flexlam.data.transitions import TransitionIndex
+from flexlam.lam.model import LatentActionModel
+from flexlam.nn.patches import frames_to_images
+from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.context import window_start
+from flexlam.policy.decoding import Decoding
+
+_CHUNK = 64  # windows computed at once
+
+
+@torch.inference_mode()
+def predict_codes(
+    lam: LatentActionModel,
+    policy: SequenceModel,
+    store: FrameStore,
+    index: TransitionIndex,
+    rows: np.ndarray,
+    num_samples: int,
+    seed: int,
+) -> torch.Tensor:
+    """Codes (R, S, K) drawn S times for transitions (R,) of an index, given the true history up to o_t.
+
+    The context is the one in which the agent would decide at that step. A prefix of a draw is a draw of that prefix.
+    """
+    config = policy.config
+    starts = np.array([window_start(int(step), config.context_frames, config.stride) for step in index.step[rows]])
+    lengths = index.step[rows] - starts  # blocks in the window of each
+    drawn = torch.zeros(len(rows), num_samples, policy.num_slots, dtype=torch.long)
+    generator = torch_generator(seed, "predictions")
+    uniforms = torch.rand(len(rows), num_samples, policy.num_slots, generator=generator)
+    for num_blocks in np.unique(lengths):
+        members = np.flatnonzero(lengths == num_blocks)
+        for chunk in np.array_split(members, -(-len(members) // _CHUNK)):
+            # Rows of one episode follow each other, so the window's frames are those of the rows before.
+            window = rows[chunk][:, None] + np.arange(-num_blocks, 1)
+            frames = torch.from_numpy(store.frames(index.first[window.ravel()]))
+            images = frames_to_images(frames.to(policy.device)).unflatten(0, window.shape)
+            before, after = images[:, :-1].flatten(0, 1), images[:, 1:].flatten(0, 1)
+            codes = lam.encode_images(before, after)[1].unflatten(0, (len(chunk), int(num_blocks)))
+            decoding = Decoding(policy, len(chunk), num_samples)
+            hidden = decoding.enter(images, codes)
+            numbers = uniforms[chunk].to(policy.device)
+            drawn[chunk] = decoding.draw(hidden, policy.num_slots, numbers).cpu()
+    return drawn

@@ -1,0 +1,263 @@
+"""What acting brings in: returns at every prefix length, beside controls and ceilings, paired by episode."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from flexlam.acting.actor import Actor
+from flexlam.acting.agent import DrawRule
+from flexlam.acting.baselines import ConstantActor
+from flexlam.acting.rollout import Arena, PlayedEpisode
+from flexlam.core.config import component
+from flexlam.core.errors import ConfigError, DataError, did_you_mean
+from flexlam.core.progress import progress
+from flexlam.data.store import FrameStore
+from flexlam.envs.base import Reference, Suite, open_suite
+from flexlam.envs.overlay import OverlayConfig, with_overlays
+from flexlam.evaluate.contenders import BLIND, ContenderConfig, Contenders, constant_actions, train_contenders
+from flexlam.evaluate.prefix_lengths import check_prefix_lengths
+from flexlam.lam.model import LatentActionModel
+from flexlam.metrics.intervals import estimate, paired_difference
+from flexlam.policy.autoregressive import SequenceModel
+from flexlam.training.labelled import require_actions
+from flexlam.training.pairs import SplitPairs
+from flexlam.translator.serving import Translator
+
+
+class ReturnsConfig(ContenderConfig):
+    """Settings of a measurement of returns."""
+
+    suite: str = "vizdoom"
+    """Where to act: vizdoom, or gymnasium:ID."""
+    overlays: tuple[component(OverlayConfig), ...] = ()  # type: ignore[valid-type]
+    """Exogenous nuisance over the frames: what the recording had."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to act in; empty means those of the data."""
+    num_episodes: int = Field(default=50, ge=2)
+    """Test episodes of each task, the same ones for everybody."""
+    fewer_episodes: dict[str, int] = Field(default_factory=dict)
+    """Test episodes of single tasks, where they differ."""
+    num_choice_episodes: int = Field(default=4, ge=1)
+    """Validation episodes on which the best constant action (and the rule, if there are candidates) is chosen."""
+    num_environments: int = Field(default=25, ge=1)
+    """Games at the same time."""
+    num_workers: int = Field(default=2, ge=1)
+    """Threads that share the games, each with an actor of its own; 1 on a GPU, the number of cores or less on a CPU."""
+    prefix_lengths: tuple[int, ...] = ()
+    """The k to report; empty means 0, 1, 2, 4, ... and K."""
+    candidate_rules: tuple[DrawRule, ...] = ()
+    """If given, `rule` becomes the one under which the agent (at k = K) and behaviour cloning together return most on
+    validation episodes."""
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What was measured, and episodes to show."""
+
+    results: dict[str, Any]
+    shown: dict[str, PlayedEpisode]
+    """Of each task, the first test episode of the agent at the largest k: its notes are the codes (k,) of decisions."""
+    translator: Translator
+    """That of the agent."""
+
+
+def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsConfig, policy: SequenceModel) -> Acted:
+    """Returns of the agent at every k and of every baseline, in each task, on episodes that nothing else has met.
+
+    Labels come from training episodes of the data; the best constant and the rule are chosen on validation episodes.
+
+    Raises:
+        ConfigError: no such suite, task or k.
+        DataError: the store holds no actions, or those of the suite are others.
+        SuiteError: a game cannot be started, or crashed.
+    """
+    suite = with_overlays(open_suite(config.suite), config.overlays, config.seed)
+    tasks = _check_tasks(config, suite, pairs)
+    lengths = check_prefix_lengths(config.prefix_lengths, lam.num_slots)
+    contenders = train_contenders(lam, policy, pairs, config)
+    if config.candidate_rules:
+        rule = choose_rule(contenders, suite, tasks, max(lengths), config)
+        config = config.model_copy(update={"rule": rule})
+    measured = [_measure_task(suite, task, lengths, contenders, pairs, config) for task in tasks]
+    results = {
+        "num_labels": config.labels.count,
+        "rule": config.rule.model_dump(mode="json"),
+        "translator": config.translator.name,
+        "tasks": [row for row, _ in measured],
+    }
+    shown = {task: episode for task, (_, episode) in zip(tasks, measured, strict=True)}
+    return Acted(results, shown, contenders.translator)
+
+
+def _measure_task(
+    suite: Suite,
+    task: str,
+    lengths: tuple[int, ...],
+    contenders: Contenders,
+    pairs: SplitPairs,
+    config: ReturnsConfig,
+) -> tuple[dict[str, Any], PlayedEpisode]:
+    """One task: rows, baselines, comparisons; and the first episode of the full code."""
+    count = config.fewer_episodes.get(task, config.num_episodes)
+    reference = suite.reference(task)
+    rows: dict[int, np.ndarray] = {}
+    others: dict[str, np.ndarray] = {}
+    num_methods = len(lengths) + len(config.baselines)
+    with _arena(suite, task, count, config) as arena, progress(num_methods, task, "method") as bar:
+        for k in lengths:
+            agents = partial(contenders.agent, k, config.rule)
+            played = arena.play(agents, count, config.seed, num_kept=1, note=lambda agent, slot: agent.codes[slot, 0])
+            rows[k] = _returns(played)
+            bar.update()
+        for name in config.baselines:
+            if name == "constant":
+                actors = _best_constant(arena, pairs, config)
+            else:
+                actors = partial(contenders.others[name], task, config.rule)
+            others[name] = _returns(arena.play(actors, count, config.seed))
+            bar.update()
+    result = {
+        "task": task,
+        "num_episodes": count,
+        "reference": None if reference is None else dataclasses.asdict(reference),
+        "rows": [{"k": k, **_score(found, reference)} for k, found in rows.items()],
+        "baselines": {name: _score(found, reference) for name, found in others.items()}
+        | _ceilings(pairs.store, task, reference),
+        "comparisons": _compare(rows, others),
+    }
+    return result, played[0]
+
+
+def _best_constant(arena: Arena, pairs: SplitPairs, config: ReturnsConfig) -> Callable[[int], Actor]:
+    """The constant that returns most on validation episodes."""
+
+    def score(action: np.ndarray) -> float:
+        actors = lambda slots: ConstantActor(action)  # noqa: E731
+        return float(_returns(arena.play(actors, config.num_choice_episodes, config.seed, "validation")).mean())
+
+    best = max(constant_actions(pairs.store, pairs.train, arena.task), key=score)
+    return lambda slots: ConstantActor(best)
+
+
+def choose_rule(contenders: Contenders, suite: Suite, tasks: Sequence[str], k: int, config: ReturnsConfig) -> DrawRule:
+    """The candidate under which the agent at k, and cloning where it takes part, together return most.
+
+    Judged by the mean normalised return (the plain one where there is no reference) on validation episodes.
+    """
+    scores = np.zeros(len(config.candidate_rules))
+    for task in tasks:
+        reference = suite.reference(task)
+        with _arena(suite, task, config.num_choice_episodes, config) as arena:
+            for number, rule in enumerate(config.candidate_rules):
+                makers: list[Callable[[int], Actor]] = [partial(contenders.agent, k, rule)]
+                if "cloning" in contenders.others:
+                    makers.append(partial(contenders.others["cloning"], task, rule))
+                for actors in makers:
+                    found = _returns(arena.play(actors, config.num_choice_episodes, config.seed, "validation"))
+                    scores[number] += float(np.mean(found if reference is None else _normalise(found, reference)))
+    return config.candidate_rules[int(scores.argmax())]
+
+
+def _arena(suite: Suite, task: str, num_episodes: int, config: ReturnsConfig) -> Arena:
+    return Arena(suite, task, min(config.num_environments, num_episodes), config.num_workers)
+
+
+def _returns(episodes: Sequence[PlayedEpisode]) -> np.ndarray:
+    return np.array([episode.episode_return for episode in episodes])
+
+
+def _ceilings(store: FrameStore, task: str, reference: Reference | None) -> dict[str, Any]:
+    """What bounds everybody: the recorded episodes themselves, and the scripted expert of the reference table."""
+    ceilings: dict[str, Any] = {}
+    recorded = recorded_returns(store, task)
+    if len(recorded) > 1:
+        ceilings["recorded"] = _score(recorded, reference)
+    if reference is not None:
+        ceilings["expert"] = {
+            "return": reference.expert,
+            "return_stderr": reference.expert_stderr,
+            "normalised": 1.0,
+            "normalised_stderr": reference.expert_stderr / (reference.expert - reference.random),
+        }
+    return ceilings
+
+
+def recorded_returns(store: FrameStore, task: str) -> np.ndarray:
+    """Returns (E,) of the recorded episodes of a task but the last, which a recording cuts short."""
+    if store.rewards is None:
+        return np.zeros(0)
+    chosen = [number for number, name in enumerate(store.episodes.tasks) if name == task][:-1]
+    bounds = [(store.episodes.starts[number], store.episodes.lengths[number]) for number in chosen]
+    return np.array([store.rewards[start : start + length].sum(dtype=np.float64) for start, length in bounds])
+
+
+def _score(returns: np.ndarray, reference: Reference | None) -> dict[str, Any]:
+    found = estimate(returns)
+    scores: dict[str, Any] = {"return": found.mean, "return_stderr": found.stderr}
+    if reference is not None:
+        normalised = estimate(_normalise(returns, reference))
+        scores |= {"normalised": normalised.mean, "normalised_stderr": normalised.stderr}
+    return {**scores, "episode_returns": returns.tolist()}
+
+
+def _normalise(returns: np.ndarray, reference: Reference) -> np.ndarray:
+    return np.array([reference.normalise(episode_return) for episode_return in returns])
+
+
+def _compare(rows: dict[int, np.ndarray], others: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The full code's return minus each control's, over the same episodes; of the blind controls the best one."""
+    full = rows[max(rows)]
+    blind = {name: others[name] for name in BLIND if name in others}
+    controls = {name: others[name] for name in others if name not in BLIND}
+    if 0 in rows and max(rows) > 0:
+        controls["k0"] = rows[0]
+    comparisons = {name: _difference(full, found) for name, found in controls.items()}
+    if blind:
+        best = max(blind, key=lambda name: float(blind[name].mean()))
+        comparisons["best_blind"] = {"which": best, **_difference(full, blind[best])}
+    return comparisons
+
+
+def _difference(full: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    found = paired_difference(full, other)
+    finite = np.isfinite(found.in_stderrs)
+    return {
+        "difference": found.mean,
+        "stderr": found.stderr,
+        "in_stderrs": found.in_stderrs if finite else None,
+        "num_episodes": found.num_values,
+    }
+
+
+def _check_tasks(config: ReturnsConfig, suite: Suite, pairs: SplitPairs) -> tuple[str, ...]:
+    """The tasks to act in.
+
+    Raises:
+        ConfigError: a task that the suite or the data do not have.
+        DataError: the suite takes other actions, or shows other frames, than the data hold.
+    """
+    tasks = config.tasks or pairs.store.tasks
+    for task in tasks:
+        if task not in suite.tasks or task not in pairs.store.tasks:
+            both = set(suite.tasks) & set(pairs.store.tasks)
+            raise ConfigError(
+                f"There is no task {task!r} in both the suite {config.suite} and the data {pairs.store.path}. "
+                + did_you_mean(task, both)
+            )
+    for task in config.fewer_episodes:
+        if task not in tasks:
+            raise ConfigError(f"fewer_episodes names {task!r}, in which nobody acts. {did_you_mean(task, tasks)}")
+    there = suite.action_spec, tuple(suite.frame_shape)
+    recorded = require_actions(pairs.store), tuple(pairs.store.frame_shape)
+    if there != recorded:
+        raise DataError(
+            f"The suite {config.suite} takes actions {there[0]} and shows frames {there[1]}; the data "
+            f"{pairs.store.path} hold {recorded[0]} and {recorded[1]}. Act where the data were recorded, or record in "
+            "this suite."
+        )
+    return tuple(tasks)

@@ -1,0 +1,1 @@
+"""From what is seen to what to do: latent actions or actions."""

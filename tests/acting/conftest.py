@@ -1,0 +1,3 @@
+from learned_square import learned, store
+
+__all__ = ["learned", "store"]

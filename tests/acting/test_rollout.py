@@ -1,0 +1,99 @@
+"""Episodes are named by seeds alone: the same for everybody, however many games run at once."""
+
+import numpy as np
+import pytest
+
+from flexlam.acting.baselines import BehaviourActor, Uniform
+from flexlam.acting.collect import Expert
+from flexlam.acting.rollout import Arena, PlayedEpisode
+from flexlam.core.errors import ConfigError, SuiteError
+from flexlam.core.seeding import derive_seed
+from flexlam.envs.base import Environment
+from square_world import SquareGame, SquareSuite
+
+
+class Watcher:
+    """Notes with which seeds and in which slots episodes begin; acts at random."""
+
+    def __init__(self, num_slots: int, seen: list[tuple[int, int]]) -> None:
+        self.inner, self.num_slots, self.seen = BehaviourActor(Uniform), num_slots, seen
+
+    def begin(self, slot: int, environment: Environment, seed: int) -> None:
+        assert 0 <= slot < self.num_slots
+        self.seen.append((slot, seed))
+        self.inner.begin(slot, environment, seed)
+
+    def act(self, frames: np.ndarray, active: np.ndarray) -> np.ndarray:
+        assert frames.shape == (self.num_slots, 16, 16, 3) and active.shape == (self.num_slots,)
+        return self.inner.act(frames, active)
+
+
+def returns(episodes: list[PlayedEpisode]) -> list[float]:
+    return [episode.episode_return for episode in episodes]
+
+
+def test_episodes_are_the_same_however_many_games_and_workers_there_are() -> None:
+    found = []
+    for num_environments, num_workers in ((1, 1), (3, 1), (4, 2), (8, 3)):
+        with Arena(SquareSuite(), "long", num_environments, num_workers) as arena:
+            found.append(returns(arena.play(lambda slots: BehaviourActor(Uniform), 7, seed=3)))
+    assert all(other == found[0] for other in found)
+    assert len(set(found[0])) > 1, "all episodes being alike would show nothing"
+
+
+def test_recording_choosing_and_testing_meet_different_episodes() -> None:
+    seen: dict[str, list[tuple[int, int]]] = {"validation": [], "test": []}
+    with Arena(SquareSuite(), "short", 2) as arena:
+        for purpose, notes in seen.items():
+            arena.play(lambda slots, notes=notes: Watcher(slots, notes), 5, 0, purpose)
+    seeds = {purpose: {seed for _, seed in notes} for purpose, notes in seen.items()}
+    assert len(seeds["test"]) == 5 and not seeds["test"] & seeds["validation"]
+    game = SquareGame(3)
+    first = {
+        purpose: game.reset(derive_seed(0, purpose, "short", 0)).obs for purpose in ("record", "validation", "test")
+    }
+    assert not np.array_equal(first["record"], first["test"])
+    assert not np.array_equal(first["validation"], first["test"])
+
+
+def test_kept_episodes_hold_frames_actions_and_notes_of_every_decision() -> None:
+    with Arena(SquareSuite(), "long", 2) as arena:
+        episodes = arena.play(
+            lambda slots: BehaviourActor(Expert),
+            3,
+            0,
+            num_kept=1,
+            note=lambda actor, slot: (type(actor).__name__, slot),
+        )
+    kept = episodes[0]
+    assert len(kept.frames) == len(kept.actions) == len(kept.notes) == kept.num_decisions == 30
+    assert kept.notes[0] == ("BehaviourActor", 0)
+    game = SquareGame(30)
+    step = game.reset(derive_seed(0, "test", "long", 0))
+    for frame, action in zip(kept.frames, kept.actions, strict=True):
+        np.testing.assert_array_equal(frame, step.obs)
+        step = game.step(action)
+    assert not episodes[1].frames and not episodes[2].notes
+
+
+def test_experts_return_more_than_random_actions_on_the_same_episodes() -> None:
+    with Arena(SquareSuite(), "long", 4) as arena:
+        expert = returns(arena.play(lambda slots: BehaviourActor(Expert), 12, 0))
+        random = returns(arena.play(lambda slots: BehaviourActor(Uniform), 12, 0))
+    assert np.mean(expert) > np.mean(random) + 2
+
+
+def test_a_crash_reaches_the_caller() -> None:
+    class Crashing(SquareSuite):
+        def make(self, task: str) -> SquareGame:
+            game = super().make(task)
+            game.step = lambda action: (_ for _ in ()).throw(SuiteError("The game has crashed."))  # type: ignore[method-assign]
+            return game
+
+    with Arena(Crashing(), "long", 2, num_workers=2) as arena, pytest.raises(SuiteError, match="crashed"):
+        arena.play(lambda slots: BehaviourActor(Uniform), 4, 0)
+
+
+def test_no_games_are_refused() -> None:
+    with pytest.raises(ConfigError, match="1 or more"):
+        Arena(SquareSuite(), "long", 0)
