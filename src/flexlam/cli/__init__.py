@@ -12,16 +12,19 @@ from flexlam.core.errors import FlexlamError, did_you_mean
 
 # verb -> (module, what it does). A verb of two words is a key of two words.
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("flexlam.cli.demo", "the whole pipeline on a real 3-D game: record, train, align, report"),
+    "demo": ("flexlam.cli.demo", "the whole pipeline on a real 3-D game: record, train, align, act, report"),
     "collect": ("flexlam.cli.collect", "record episodes of a suite as a LeRobot dataset"),
     "data info": ("flexlam.cli.data_info", "look into a dataset or a frame store"),
     "data check": ("flexlam.cli.data_check", "find what would trouble training"),
     "data convert": ("flexlam.cli.data_convert", "build the frame store that training reads"),
     "train lam": ("flexlam.cli.train_lam", "stage 1: a latent action model, from video alone"),
+    "train policy": ("flexlam.cli.train_policy", "stage 2: a sequence model that predicts codes, from video alone"),
     "train translator": ("flexlam.cli.train_translator", "stage 3: codes to actions, from a few labels"),
     "train joint": ("flexlam.cli.train_joint", "stage 4: let the labels shape the codes too"),
     "eval alignment": ("flexlam.cli.eval_alignment", "action loss and accuracy at every k, beside baselines"),
     "eval reconstruction": ("flexlam.cli.eval_reconstruction", "PSNR and SSIM of decoded frames at every k"),
+    "eval returns": ("flexlam.cli.eval_returns", "let the agent act at every k, beside controls and ceilings"),
+    "eval latency": ("flexlam.cli.eval_latency", "milliseconds of a decision at every k, part by part"),
     "list": ("flexlam.cli.list_names", "every name in the catalogue"),
 }
 

@@ -1,7 +1,8 @@
-"""flexlam eval alignment PRESET --lam RUN --data STORE."""
+"""flexlam eval alignment PRESET --lam RUN --data STORE [--policy RUN]."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from flexlam.cli.measure import Measurement, run_measurement
 
@@ -9,6 +10,9 @@ from flexlam.cli.measure import Measurement, run_measurement
 @dataclass(frozen=True, kw_only=True)
 class EvalAlignment(Measurement):
     """Measure how well a few labels turn codes into actions, at every prefix length, beside the baselines."""
+
+    policy: Path | None = None
+    """Run folder of a sequence model; with it, the loss on the codes that it predicts is measured, too."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:

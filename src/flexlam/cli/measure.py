@@ -5,11 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flexlam.cli.options import Report
 from flexlam.cli.parse import parse_with_preset
+from flexlam.core.config import Config
 from flexlam.core.files import write_text
+
+if TYPE_CHECKING:
+    from flexlam.lam.model import LatentActionModel
+    from flexlam.policy.autoregressive import SequenceModel
+    from flexlam.training.pairs import SplitPairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,27 +28,68 @@ class Measurement(Report):
     """Frame store."""
 
 
-def run_measurement(kind: str, options_class: type[Measurement], prog: str, arguments: Sequence[str]) -> None:
-    """Run `measure_KIND` of flexlam/evaluate/KIND.py with the settings that a preset has under that name."""
-    options, settings = parse_with_preset(options_class, kind, prog, arguments)
+@dataclass(frozen=True, kw_only=True)
+class ActingMeasurement(Measurement):
+    """A measurement of a model and of the sequence model that predicts its codes."""
+
+    policy: Path
+    """Run folder of the sequence model (flexlam train policy)."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measurement works on, and what its record says of that."""
+
+    lam: "LatentActionModel"
+    policy: "SequenceModel | None"
+    pairs: "SplitPairs"
+    record: dict[str, Any]
+
+
+def open_measured(options: Measurement, kind: str, command: str, settings: Config) -> Measured:
+    """Open the runs and the store of a measurement.
+
+    Raises:
+        CheckpointError: a run is unfinished or damaged, or the policy predicts the codes of another model.
+        DataError: the store does not fit the model.
+    """
     from flexlam.core.machine import choose_device, describe_machine
-    from flexlam.report.table import measurement_table
+    from flexlam.policy.autoregressive import SequenceModel
     from flexlam.training.pairs import load_pairs
     from flexlam.training.runs import open_lam
 
-    measure: Any = getattr(import_module(f"flexlam.evaluate.{kind}"), f"measure_{kind}")
-    lam_run, model = open_lam(options.lam, choose_device(options.device))
-    pairs = load_pairs(options.data, lam_run.pairs, model.frame_shape)
-    results = {
+    device = choose_device(options.device)
+    lam_run, lam = open_lam(options.lam, device)
+    path = getattr(options, "policy", None)
+    policy = SequenceModel.from_pretrained(path, lam.hash, device) if path else None
+    pairs = load_pairs(options.data, lam_run.pairs, lam.frame_shape)
+    parents = {"lam": lam.hash} | ({"policy": policy.hash} if policy else {})
+    record = {
         "schema_version": 1,
         "kind": kind,
-        "command": " ".join([prog, *arguments]),
+        "command": command,
         "config_hash": settings.hash(),
         "data_hash": pairs.store.content_hash,
-        "parent_hashes": {"lam": model.hash},
+        "parent_hashes": parents,
         "machine": describe_machine(),
-        **measure(model, pairs, settings),
     }
+    return Measured(lam, policy, pairs, record)
+
+
+def run_measurement(kind: str, options_class: type[Measurement], prog: str, arguments: Sequence[str]) -> None:
+    """Run `measure_KIND` of flexlam/evaluate/KIND.py with the settings that a preset has under that name."""
+    options, settings = parse_with_preset(options_class, kind, prog, arguments)
+    from flexlam.report.table import measurement_table
+
+    measure: Any = getattr(import_module(f"flexlam.evaluate.{kind}"), f"measure_{kind}")
+    opened = open_measured(options, kind, " ".join([prog, *arguments]), settings)
+    given = {"policy": opened.policy} if opened.policy else {}
+    results = opened.record | measure(opened.lam, opened.pairs, settings, **given)
+    write_results(options, results)
+    print(measurement_table(results).to_text())
+
+
+def write_results(options: Measurement, results: dict[str, Any]) -> None:
+    """Keep the figures where the options say."""
     if options.json:
         write_text(options.json, json.dumps(results, indent=2) + "\n")
-    print(measurement_table(results).to_text())

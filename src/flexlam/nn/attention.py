@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from flexlam.core.errors import ConfigError
 
+_FEW = 16  # queries up to which it is faster on a CPU to lay heads that share keys side by side
+
 
 class SelfAttention(nn.Module):
     """Every token attends to every token."""
@@ -30,7 +32,7 @@ def attend(
     q: Float[Tensor, "B H N D"],
     k: Float[Tensor, "B H M D"],
     v: Float[Tensor, "B H M D"],
-    mask: Bool[Tensor, "#B 1 #N M"] | Float[Tensor, "#B 1 #N M"] | None = None,
+    mask: Bool[Tensor, "#B 1 N M"] | Float[Tensor, "#B 1 N M"] | None = None,
 ) -> Float[Tensor, "B H N D"]:
     """softmax(q kᵀ / √D) v over the keys that the mask lets through (all of them without one)."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
@@ -46,24 +48,29 @@ def attend_in_groups(
     q: Float[Tensor, "B H N D"],
     k: Float[Tensor, "B G M D"],
     v: Float[Tensor, "B G M D"],
-    mask: Bool[Tensor, "#B 1 N M"] | Float[Tensor, "#B 1 N M"] | None = None,
+    mask: Bool[Tensor, "#B 1 L M"] | Float[Tensor, "#B 1 L M"] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "B H N D"]:
     """`attend` where H / G successive query heads share a key head; no key is copied.
 
-    A mask may also hold what is added to the scores, 0 or −∞, where no gradients are wanted. `causal` is for N = M
-    without a mask: a token sees itself and what is before it, and half of the work is left out.
+    The mask has L = N rows, or is what `prepare_mask` made of such a one. `causal` is for N = M without a mask: a token
+    sees itself and what is before it, and half of the work is left out.
     """
-    num_heads, num_groups = q.shape[1], k.shape[1]
-    share = num_heads // num_groups
-    if causal or (share > 1 and q.shape[2] > 16 and q.device.type == "cpu" and not torch.is_grad_enabled()):
+    num_groups, num_tokens = k.shape[1], q.shape[2]
+    share = q.shape[1] // num_groups
+    many = num_tokens > _FEW and q.device.type == "cpu" and not torch.is_grad_enabled()
+    if causal or (share > 1 and many):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=share > 1)
     if share == 1:
         return attend(q, k, v, mask)
     # Heads that share keys are laid side by side, as if they were more queries of one head.
-    mixed = attend(q.reshape(len(q), num_groups, -1, q.shape[-1]), k, v, _side_by_side(mask, share))
+    if mask is not None and mask.shape[2] == num_tokens:
+        mask = mask.repeat(1, 1, share, 1)
+    mixed = attend(q.reshape(len(q), num_groups, -1, q.shape[-1]), k, v, mask)
     return mixed.reshape(q.shape)
 
 
-def _side_by_side(mask: Tensor | None, share: int) -> Tensor | None:
-    return mask if mask is None or mask.shape[2] == 1 else mask.repeat(1, 1, share, 1)
+def prepare_mask(mask: Bool[Tensor, "B 1 N M"], share: int, dtype: torch.dtype) -> Float[Tensor, "B 1 L M"]:
+    """What is added to the scores, 0 or −∞, as `attend_in_groups` needs it without gradients: once for many layers."""
+    added = torch.zeros(mask.shape, device=mask.device, dtype=dtype).masked_fill_(~mask, float("-inf"))
+    return added.repeat(1, 1, share, 1) if mask.shape[2] <= _FEW else added

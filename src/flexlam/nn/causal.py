@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flexlam.core.config import Config
-from flexlam.nn.attention import attend_in_groups
+from flexlam.nn.attention import attend_in_groups, prepare_mask
 
 
 class CausalConfig(Config):
@@ -118,7 +118,7 @@ class CausalTransformer(nn.Module):
         stands for the mask of M = N tokens of which each sees itself and what is before it.
         """
         if mask is not None and not torch.is_grad_enabled():
-            mask = torch.zeros(mask.shape, device=x.device, dtype=x.dtype).masked_fill_(~mask, float("-inf"))
+            mask = prepare_mask(mask, self.config.num_heads // self.config.num_key_heads, x.dtype)
         cos, sin = self._cos[positions][:, :, None], self._sin[positions][:, :, None]
         step = Pass((cos, sin), mask, cache, slots, num_seen, causal)
         for number, layer in enumerate(self.layers):

@@ -36,6 +36,7 @@ class Layout:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # an evaluation may be the first to ask, and training takes what it left
 def window_layout(num_blocks: int, stride: int, num_patches: int, num_slots: int) -> Layout:
     """The layout of a window of n blocks that begins at an anchor."""
     codes_from = num_blocks * num_patches

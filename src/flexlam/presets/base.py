@@ -7,9 +7,12 @@ from flexlam.core import catalog
 from flexlam.core.config import Config
 from flexlam.data.store_builder import StoreConfig
 from flexlam.evaluate.alignment import AlignmentConfig
+from flexlam.evaluate.latency import LatencyConfig
 from flexlam.evaluate.reconstruction import ReconstructionConfig
+from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
+from flexlam.training.policy import PolicyRunConfig
 from flexlam.training.translator import TranslatorRunConfig
 
 
@@ -22,6 +25,8 @@ class Preset(Config):
     """How frames are kept for training."""
     lam: LamRunConfig = LamRunConfig()
     """Stage 1."""
+    policy: PolicyRunConfig = PolicyRunConfig()
+    """Stage 2."""
     translator: TranslatorRunConfig = TranslatorRunConfig()
     """Stage 3."""
     joint: JointConfig = JointConfig()
@@ -30,6 +35,10 @@ class Preset(Config):
     """How alignment is measured."""
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     """How decoding is measured."""
+    returns: ReturnsConfig = ReturnsConfig()
+    """How acting is measured."""
+    latency: LatencyConfig = LatencyConfig()
+    """How decisions are timed."""
 
 
 def load_preset(name: str) -> Preset:

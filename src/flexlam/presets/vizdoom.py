@@ -1,21 +1,29 @@
 """ViZDoom at three sizes: seconds (tests), minutes on two CPU cores (the demo), a GPU."""
 
+from flexlam.acting.agent import DrawRule
 from flexlam.acting.recording import RecordingConfig
 from flexlam.bottleneck.fsq import FSQ
 from flexlam.data.labels import LabelBudget
 from flexlam.envs.vizdoom import VizdoomSuite
 from flexlam.evaluate.alignment import AlignmentConfig
+from flexlam.evaluate.contenders import BLIND
+from flexlam.evaluate.latency import LatencyConfig
 from flexlam.evaluate.reconstruction import ReconstructionConfig
+from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.lam.decoders.flow import FlowDecoder
 from flexlam.lam.decoders.regression import RegressionDecoder
 from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.lam.model import LatentActionModel
+from flexlam.nn.causal import CausalConfig
+from flexlam.policy.autoregressive import SequenceModel
 from flexlam.presets.base import Preset
+from flexlam.training.cloning import CloningConfig
 from flexlam.training.fit import FitConfig
 from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.loop import LoopConfig
 from flexlam.training.optimizer import OptimizerConfig
+from flexlam.training.policy import PolicyRunConfig
 from flexlam.training.translator import TranslatorRunConfig
 from flexlam.translator.base import HourglassConfig
 from flexlam.translator.serving import PrefixSampledTranslator
@@ -35,10 +43,21 @@ def vizdoom_tiny() -> Preset:
     return Preset(
         recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=400),
         lam=LamRunConfig(lam=model, training=loop),
+        policy=PolicyRunConfig(policy=_small_policy(dim=32, depth=1), first_context_frames=10, training=loop),
         translator=TranslatorRunConfig(translator=translator, labels=labels, fit=fit),
         joint=JointConfig(translator=translator, labels=labels, training=loop),
         alignment=AlignmentConfig(translator=translator, labels=labels, num_draws=2, fit=fit, idm_draws=1, idm_fit=fit),
         reconstruction=ReconstructionConfig(num_transitions=64),
+        returns=ReturnsConfig(
+            translator=translator.model_copy(update={"use_prev_action": False}),
+            labels=labels,
+            fit=fit,
+            cloning=CloningConfig(num_steps=20, fit=fit),
+            idm_fit=fit,
+            num_episodes=2,
+            num_choice_episodes=1,
+        ),
+        latency=LatencyConfig(num_warmup=2, num_steps=5),
     )
 
 
@@ -53,7 +72,17 @@ def vizdoom_small() -> Preset:
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
             training=LoopConfig(num_steps=2100, batch_size=64, evaluate_every=350, checkpoint_every=350),
         ),
-        alignment=AlignmentConfig(num_draws=8, idm_draws=2),
+        policy=PolicyRunConfig(
+            policy=_small_policy(dim=96, depth=2),
+            first_context_frames=10,
+            training=LoopConfig(num_steps=700, batch_size=16, evaluate_every=350, checkpoint_every=350),
+        ),
+        alignment=AlignmentConfig(num_draws=8, idm_draws=1),
+        returns=ReturnsConfig(
+            rule=DrawRule(num_samples=8, temperature=0.0),
+            baselines=("random", *BLIND, "shuffled", "cloning", "cloning_same_labels"),
+            fewer_episodes={"my_way_home": 16},
+        ),
     )
 
 
@@ -80,4 +109,32 @@ def vizdoom() -> Preset:
                 checkpoint_every=5000,
             ),
         ),
+        policy=PolicyRunConfig(
+            policy=SequenceModel.Config(
+                context_frames=34,
+                stride=8,
+                patch_size=8,
+                transformer=CausalConfig(
+                    dim=512, depth=8, num_heads=8, num_key_heads=4, head_dim=64, hidden_dim=1536, rope_theta=1e6
+                ),
+            ),
+            training=LoopConfig(
+                num_steps=100_000,
+                batch_size=32,
+                optimizer=OptimizerConfig(learning_rate=3e-4, warmup_steps=1000),
+                log_every=100,
+                evaluate_every=5000,
+                checkpoint_every=5000,
+            ),
+        ),
+        returns=ReturnsConfig(num_environments=50, num_workers=1),
     )
+
+
+def _small_policy(dim: int, depth: int) -> SequenceModel.Config:
+    """A sequence model for two CPU cores: ten frames of context, heads of width 32."""
+    heads = dim // 32
+    transformer = CausalConfig(
+        dim=dim, depth=depth, num_heads=heads, num_key_heads=heads, head_dim=32, hidden_dim=8 * dim // 3
+    )
+    return SequenceModel.Config(context_frames=10, stride=8, patch_size=16, transformer=transformer)

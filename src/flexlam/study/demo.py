@@ -1,32 +1,31 @@
-"""The demo: record, train, align, report. Every step is kept, so an interrupted demo goes on where it stopped."""
+"""The demo: record, train, align, act, report. Every step is kept, so an interrupted demo goes on where it stopped."""
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flexlam.acting.recording import record
-from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.errors import OutputError
 from flexlam.core.files import new_output_folder, write_text
 from flexlam.core.machine import choose_device, describe_machine
 from flexlam.core.progress import progress
-from flexlam.core.seeding import numpy_generator
 from flexlam.data.readers import open_dataset
 from flexlam.data.store_builder import build_store
 from flexlam.evaluate.alignment import measure_alignment
+from flexlam.evaluate.latency import measure_latency
 from flexlam.evaluate.reconstruction import measure_reconstruction
+from flexlam.evaluate.returns import measure_returns
 from flexlam.lam.model import LatentActionModel
+from flexlam.policy.autoregressive import SequenceModel
 from flexlam.presets.base import Preset
 from flexlam.report.page import write_report
-from flexlam.report.sweeps import PrefixSweep
+from flexlam.study.showing import longest_episode, predicted_transitions, prefix_sweeps, rollout_clips
 from flexlam.training.lam import train_lam
 from flexlam.training.pairs import SplitPairs, load_pairs
+from flexlam.training.policy import train_policy
 from flexlam.training.runs import open_lam
-
-_NUM_SWEEPS = 3  # pictured transitions of each task
+from flexlam.translator.model import save_translator
 
 
 def run_demo(preset: Preset, out: Path, overwrite: bool = False, resume: bool = False) -> dict[str, Any]:
@@ -45,12 +44,28 @@ def run_demo(preset: Preset, out: Path, overwrite: bool = False, resume: bool = 
         with progress(reader.info.num_frames or 0, "Frame store", "frame") as bar:
             build_store(reader, store, preset.store, bar.update, announce=lambda _: None)
     run = train_lam(preset.lam, store, lam, resume=(lam / "run.json").exists())
+    train_policy(preset.policy, lam, store, out / "policy", resume=(out / "policy" / "run.json").exists())
     lam_run, model = open_lam(lam, choose_device("auto"))
+    policy = SequenceModel.from_pretrained(out / "policy", model.hash, model.device)
     pairs = load_pairs(store, lam_run.pairs)
-    results = _results(preset, model, pairs)
+    acted = measure_returns(model, pairs, preset.returns, policy)
+    save_translator(acted.translator, out / "translator", model.hash or "", data_hash=pairs.store.content_hash)
+    results = {
+        **_results(preset, model, policy, pairs),
+        "returns": acted.results,
+        "latency": measure_latency(model, policy, acted.translator, longest_episode(pairs), preset.latency),
+    }
     write_text(out / "results.json", json.dumps(results, indent=2) + "\n")
-    sweeps = prefix_sweeps(model, pairs, preset.reconstruction.seed)
-    write_report(out / "report.html", results, sweeps, run.metrics(), run.read_json("health.json"))
+    seed = preset.reconstruction.seed
+    write_report(
+        out / "report.html",
+        results,
+        prefix_sweeps(model, pairs, seed),
+        run.metrics(),
+        run.read_json("health.json"),
+        clips=rollout_clips(acted, pairs),
+        predictions=predicted_transitions(model, policy, pairs, seed),
+    )
     return results
 
 
@@ -65,9 +80,9 @@ def _prepare(preset: Preset, out: Path, overwrite: bool, resume: bool) -> None:
     preset.save(settings)
 
 
-def _results(preset: Preset, model: LatentActionModel, pairs: SplitPairs) -> dict[str, Any]:
-    """Both measurements in one table, and where they come from."""
-    alignment = measure_alignment(model, pairs, preset.alignment)
+def _results(preset: Preset, model: LatentActionModel, policy: SequenceModel, pairs: SplitPairs) -> dict[str, Any]:
+    """What is measured on recordings in one table, and where it comes from."""
+    alignment = measure_alignment(model, pairs, preset.alignment, policy)
     reconstruction = measure_reconstruction(model, pairs, preset.reconstruction)
     decoded = {row["k"]: row for row in reconstruction["rows"]}
     return {
@@ -77,7 +92,7 @@ def _results(preset: Preset, model: LatentActionModel, pairs: SplitPairs) -> dic
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config_hash": preset.hash(),
         "data_hash": pairs.store.content_hash,
-        "parent_hashes": {"lam": model.hash},
+        "parent_hashes": {"lam": model.hash, "policy": policy.hash},
         "machine": describe_machine(),
         "tasks": list(pairs.store.tasks),
         **alignment,
@@ -85,22 +100,3 @@ def _results(preset: Preset, model: LatentActionModel, pairs: SplitPairs) -> dic
         "copy": reconstruction["copy"],
         "rows": [{**decoded[row["k"]], **row} for row in alignment["rows"]],
     }
-
-
-def prefix_sweeps(model: LatentActionModel, pairs: SplitPairs, seed: int) -> list[PrefixSweep]:
-    """Transitions drawn at random among the test pairs of each task that change most, decoded at every k."""
-    sweeps = []
-    for number, task in enumerate(pairs.test.tasks):
-        rows = np.flatnonzero(pairs.test.task == number)
-        rows = numpy_generator(seed, "sweeps", task).permutation(rows)[: 8 * _NUM_SWEEPS]
-        batch = pairs.test.batch(pairs.store, rows, with_actions=False)
-        change = (batch.next_obs.float() - batch.obs.float()).square().mean((1, 2, 3))
-        chosen = change.topk(min(_NUM_SWEEPS, len(rows))).indices
-        obs, next_obs = batch.obs[chosen], batch.next_obs[chosen]
-        codes = model.encode(obs, next_obs)
-        decoded = {k: model.decode(obs, codes, k).cpu().numpy() for k in reported_prefix_lengths(model.num_slots)}
-        sweeps += [
-            PrefixSweep(task, obs[i].numpy(), next_obs[i].numpy(), {k: frames[i] for k, frames in decoded.items()})
-            for i in range(len(chosen))
-        ]
-    return sweeps

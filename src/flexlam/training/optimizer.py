@@ -1,6 +1,7 @@
 """Muon for the matrices inside blocks, AdamW for the rest; learning rates as a function of the step."""
 
 import math
+import re
 from typing import Literal
 
 import torch
@@ -8,6 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from flexlam.core.config import Config
+
+_HIDDEN = re.compile(r"(blocks|layers)\.\d")
+"""Matrices that map one hidden state to the next; embeddings and heads are none."""
 
 
 class OptimizerConfig(Config):
@@ -33,7 +37,7 @@ def build_optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.o
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        if config.name == "muon" and parameter.ndim == 2 and "blocks." in name and "modulation" not in name:
+        if config.name == "muon" and parameter.ndim == 2 and _HIDDEN.search(name) and "modulation" not in name:
             hidden.append(parameter)
         elif parameter.ndim >= 2:
             matrices.append(parameter)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from flexlam.core.config import Config
-from flexlam.core.errors import ConfigError, DataError
+from flexlam.core.errors import ConfigError
 from flexlam.core.machine import choose_device
 from flexlam.core.progress import say
 from flexlam.core.run_folder import RunFolder, refuse_changed_settings
@@ -52,10 +52,14 @@ class PolicyRunConfig(Config):
 
 
 class WindowIndex:
-    """Windows over a set of transitions; each begins at an anchor and does not leave its episode."""
+    """Windows over a set of transitions, one from each: it does not leave its episode.
 
-    def __init__(self, index: TransitionIndex, stride: int) -> None:
-        self.starts = np.flatnonzero(index.step % stride == 0)
+    A window knows steps from its own beginning alone, so that every frame of a video is an anchor of some window and
+    the newest frame of others, at every phase of the stride.
+    """
+
+    def __init__(self, index: TransitionIndex) -> None:
+        self.starts = np.arange(len(index))
         last_rows = np.append(np.flatnonzero(np.diff(index.episode)), len(index) - 1)
         self.lasts = last_rows[np.searchsorted(last_rows, self.starts)]
 
@@ -78,7 +82,7 @@ class PolicyStage:
         sizes = (lam.frame_shape, lam.num_slots, lam.quantizer.codebook_size)
         self.module = seeded(lambda: SequenceModel(config.policy, *sizes), seed, "policy").to(self.device)
         self.module.lam_hash = lam.hash
-        self.windows = WindowIndex(pairs.train, config.policy.stride)
+        self.windows = WindowIndex(pairs.train)
         whole, first = config.policy.context_frames - 1, config.first_context_frames - 1
         self.num_first = round(config.first_share * config.training.num_steps)
         batch_size = config.training.batch_size
@@ -107,7 +111,7 @@ class PolicyStage:
     @torch.inference_mode()
     def evaluate(self, step: int) -> dict[str, float]:
         """Losses on validation windows of the whole context, over decisions: mean, and first and last slot."""
-        windows = WindowIndex(self.pairs.validation, self.config.policy.stride)
+        windows = WindowIndex(self.pairs.validation)
         order = numpy_generator(self.config.training.seed, "windows").permutation(len(windows))[:_NUM_EVALUATED]
         parts = []
         for chunk in np.array_split(order, max(1, len(order) // 16)):
@@ -161,8 +165,6 @@ def train_policy(
         run = RunFolder.plan(out, KIND, values, parents)
     require_trackers(config.training.trackers)
     stage = PolicyStage(config, model, pairs, run)
-    if not len(stage.windows):
-        raise DataError(f"{data} has no training episode with a step that the stride divides. Give longer episodes.")
     if not resume:
         run.start(overwrite)
     say(f"Data: {pairs.describe()}")
