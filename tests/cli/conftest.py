@@ -16,7 +16,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.make("silent_store", "data", "convert", world.silent)
     world.make("small_store", "data", "convert", world.dataset, "--frame-size", 32, 32)
     world.make("lam", "train", "lam", "vizdoom-tiny", "--data", world.store, *LAM_SETTINGS)
-    world.make("translator", "train", "translator", "vizdoom-tiny", "--lam", world.lam, "--data", world.store)
+    world.make("other", "train", "lam", "vizdoom-tiny", "--data", world.store, *LAM_SETTINGS, "--training.seed", 1)
+    parents = ("vizdoom-tiny", "--lam", world.lam, "--data", world.store)
+    world.make("translator", "train", "translator", *parents)
+    world.make("policy", "train", "policy", *parents, *LAM_SETTINGS)
     return world
 
 

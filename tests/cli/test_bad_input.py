@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,21 @@ def readers_of_stores(world: World, store: Path) -> list[tuple[object, ...]]:
         ("train", "joint", *model, "--out", world.out),
         ("eval", "alignment", *model),
         ("eval", "reconstruction", *model),
+        ("train", "policy", *model, "--out", world.out),
+        ("eval", "returns", *model, "--policy", world.policy),
+        ("eval", "latency", *model, "--policy", world.policy, "--translator", world.translator),
+    ]
+
+
+def acting(world: World, **changes: Path) -> list[tuple[object, ...]]:
+    """Every measurement that takes a policy, with other parts if told; the last one takes a translator, too."""
+    parts = {"lam": world.lam, "policy": world.policy, "data": world.store, "translator": world.translator} | changes
+    given = {name: (f"--{name}", path) for name, path in parts.items()}
+    model = ("vizdoom-tiny", *given["lam"], *given["policy"], *given["data"])
+    return [
+        ("eval", "returns", *model),
+        ("eval", "alignment", *model),
+        ("eval", "latency", *model, *given["translator"]),
     ]
 
 
@@ -251,12 +267,67 @@ def test_a_store_whose_actions_were_damaged_later_is_refused(refused: Refused, w
 # ---- a translator and its model
 
 
-def test_a_translator_refuses_the_codes_of_another_model(world: World, tmp_path: Path) -> None:
-    other = ("train", "lam", "vizdoom-tiny", "--data", world.store, "--out", tmp_path / "other", *LAM_SETTINGS)
-    assert run_command(*other, "--training.seed", 1).code == 0
+def test_a_translator_refuses_the_codes_of_another_model(world: World) -> None:
     with pytest.raises(CheckpointError, match="trained on the codes of model") as refusal:
-        load_translator(world.translator / "model", LatentActionModel.from_pretrained(tmp_path / "other").hash)
+        load_translator(world.translator / "model", LatentActionModel.from_pretrained(world.other).hash)
     assert "flexlam train translator" in str(refusal.value)
+
+
+# ---- what acts
+
+
+def test_a_policy_or_translator_of_another_model_is_refused(refused: Refused, world: World, tmp_path: Path) -> None:
+    own, other = (LatentActionModel.from_pretrained(path).hash or "" for path in (world.lam, world.other))
+    for arguments in acting(world, lam=world.other):
+        refused(*arguments, tells=("predicts the codes of model", own, other, "flexlam train policy"))
+    settings = ("vizdoom-tiny", "--lam", world.other, "--data", world.store, "--out", tmp_path / "policy")
+    assert run_command("train", "policy", *settings, *LAM_SETTINGS).code == 0
+    latency = acting(world, lam=world.other, policy=tmp_path / "policy")[-1]
+    refused(*latency, tells=("trained on the codes of model", own, other, "flexlam train translator"))
+
+
+def test_parts_that_are_missing_unfinished_or_something_else_are_refused(
+    refused: Refused, world: World, tmp_path: Path
+) -> None:
+    unfinished = shutil.copytree(world.policy, tmp_path / "policy")
+    shutil.rmtree(unfinished / "model")
+    for arguments in acting(world, policy=world.nowhere):
+        refused(*arguments, tells=(str(world.nowhere),))
+    for arguments in acting(world, policy=unfinished):
+        refused(*arguments, tells=(str(unfinished), "not finished"))
+    for arguments in acting(world, policy=world.translator):
+        refused(*arguments, tells=("holds a translator", "expected a sequence-model"))
+    refused(*acting(world, translator=world.nowhere)[-1], tells=(str(world.nowhere),))
+    refused(*acting(world, translator=world.policy)[-1], tells=("holds a sequence-model", "expected a translator"))
+    for arguments in acting(world, lam=world.policy):
+        refused(*arguments, tells=("is a policy run", "expected a lam or joint run"))
+
+
+def test_a_suite_or_task_in_which_nobody_can_act_is_refused(refused: Refused, world: World) -> None:
+    pytest.importorskip("vizdoom")
+    act, *_ = acting(world)
+    refused(*act, "--suite", "vizdom", tells=("'vizdom'", "Did you mean 'vizdoom'?"))
+    refused(*act, tells=("no task 'a' in both", str(world.store)))
+    refused(*act, "--tasks", "my_way_home", tells=("no task 'my_way_home' in both", str(world.store)))
+
+
+def test_settings_of_acting_out_of_range_are_refused(refused: Refused, world: World) -> None:
+    act, _, latency = acting(world)
+    least = "greater than or equal to"
+    refused(*act, "--num-environments", 0, tells=("--num-environments: got 0", f"{least} 1"))
+    refused(*act, "--num-workers", 0, tells=("--num-workers: got 0", f"{least} 1"))
+    refused(*act, "--num-episodes", 1, tells=("--num-episodes: got 1", f"{least} 2"))
+    refused(*act, "--rule.num-samples", 0, tells=("--rule.num-samples: got 0", f"{least} 1"))
+    refused(*act, "--rule.temperature", -1, tells=("--rule.temperature: got -1", f"{least} 0"))
+    refused(*act, "--baselines", "clonign", tells=("clonign",))
+    refused(*latency, "--num-steps", 0, tells=("--num-steps: got 0", f"{least} 1"))
+    refused(*latency, "--prefix-lengths", 9, tells=("prefix_length is 9", "0 to 4"))
+    train = ("train", "policy", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--out", world.out)
+    refused(*train, "--policy.patch-size", 7, tells=("patch_size 7", "64×64", "divisor"))
+    refused(*train, "--policy.context-frames", 8, tells=("context_frames is 8", "stride 8"))
+    refused(*train, "--first-context-frames", 99, tells=("99 exceeds", "context"))
+    short = ("--policy.transformer.num-key-heads", 3)
+    refused(*train, *short, tells=("num_key_heads",))
 
 
 # ---- datasets gone wrong

@@ -25,6 +25,7 @@ def writers(world: World, out: object) -> list[tuple[object, ...]]:
         ("train", "lam", "vizdoom-tiny", "--data", world.store, "--out", out),
         ("train", "translator", *model, "--out", out),
         ("train", "joint", *model, "--out", out),
+        ("train", "policy", *model, "--out", out),
     ]
 
 
@@ -69,7 +70,9 @@ def test_the_data_that_a_command_reads_are_never_replaced(refused: Refused, worl
         refused("train", "lam", "vizdoom-tiny", "--data", world.store, "--out", out, "--overwrite", tells=told)
     refused("data", "convert", world.dataset, "--out", world.dataset, "--overwrite", tells=told)
     model = ("vizdoom-tiny", "--lam", world.lam, "--data", world.store)
-    refused("train", "joint", *model, "--out", world.lam, "--overwrite", tells=told)
+    for verb in ("joint", "policy"):
+        for out in (world.lam, world.folder):
+            refused("train", verb, *model, "--out", out, "--overwrite", tells=told)
 
 
 # ---- resuming
@@ -93,6 +96,9 @@ def test_a_run_is_resumed_with_its_own_settings_and_data_only(refused: Refused, 
     refused(*train_lam(world, world.lam), "--resume", "--training.seed", 3, tells=(*told, "(training.seed)"))
     other = ("train", "lam", "vizdoom-tiny", "--data", world.silent_store, "--out", world.lam, *LAM_SETTINGS)
     refused(*other, "--resume", tells=(*told, "(data)"))
+    policy = ("train", "policy", "vizdoom-tiny", "--data", world.store, "--out", world.policy, *LAM_SETTINGS)
+    refused(*policy, "--lam", world.lam, "--first-share", 0.5, "--resume", tells=(*told, "(first_share)"))
+    refused(*policy, "--lam", world.other, "--resume", tells=(*told, "(lam)"))
 
 
 def test_a_run_that_stopped_before_its_end_is_resumed(world: World, run_folder: Path) -> None:
@@ -102,6 +108,15 @@ def test_a_run_that_stopped_before_its_end_is_resumed(world: World, run_folder: 
     said = run_command(*train_lam(world, run_folder), "--resume")
     assert said.code == 0 and "had finished before" not in said.out
     assert (run_folder / "model" / "manifest.json").read_text() == (world.lam / "model" / "manifest.json").read_text()
+
+
+def test_a_policy_that_stopped_before_its_end_is_resumed_to_the_same_weights(world: World, tmp_path: Path) -> None:
+    part = shutil.copytree(world.policy, tmp_path / "policy")
+    shutil.rmtree(part / "model")
+    arguments = ("train", "policy", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--out", part)
+    said = run_command(*arguments, *LAM_SETTINGS, "--resume")
+    assert said.code == 0 and "had finished before" not in said.out, said.err
+    assert (part / "model" / "manifest.json").read_text() == (world.policy / "model" / "manifest.json").read_text()
 
 
 # ---- checkpoints
@@ -183,6 +198,15 @@ def test_a_limit_that_no_game_can_live_with_is_told_before_recording(refused: Re
     arguments = ("collect", "vizdoom-tiny", "--tasks", "health_gathering", "--num-frames", 24, "--out", world.out)
     with full_disk(20_000):
         refused(*arguments, tells=("may not grow beyond 20000 bytes", "Raise the limit"))
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1000, 20_000])
+def test_a_full_disk_stops_a_policy_with_a_message(world: World, tmp_path: Path, num_bytes: int) -> None:
+    arguments = ("train", "policy", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, *LAM_SETTINGS)
+    with full_disk(num_bytes):
+        said = run_command(*arguments, "--out", tmp_path / "run")
+    assert said.code == 2 and "no room left" in said.err and "Traceback" not in said.err, said.err
+    assert not [path.name for path in tmp_path.rglob("*") if ".partial" in path.name or path.name == "model"]
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1000, 100_000, 300_000])

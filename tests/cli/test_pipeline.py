@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from command_line import LAM_SETTINGS, World
 from command_line import run_command as run
@@ -16,6 +17,7 @@ from flexlam.core.action import ActionSpec
 from flexlam.data.readers import open_dataset
 from flexlam.lam.decoders.flow import FlowDecoder
 from flexlam.lam.model import LatentActionModel
+from flexlam.policy.autoregressive import SequenceModel
 from flexlam.translator.model import load_translator
 
 NAMES = {
@@ -108,6 +110,20 @@ def test_train_translator_leaves_a_translator_of_that_model(world: World) -> Non
     assert pq.read_table(world.translator / "labels.parquet").num_rows == 64
 
 
+def test_train_policy_leaves_a_sequence_model_of_that_model(world: World, tmp_path: Path) -> None:
+    assert "nats a code" in world.said["policy"].out and str(world.policy / "model") in world.said["policy"].out
+    lam = LatentActionModel.from_pretrained(world.lam)
+    policy = SequenceModel.from_pretrained(world.policy, lam.hash)
+    assert (policy.num_slots, policy.frame_shape) == (4, (64, 64, 3))
+    header = json.loads((world.policy / "run.json").read_text())
+    assert header["parents"]["lam"] == lam.hash and header["config"]["training"]["num_steps"] == 6
+    arguments = ("train", "policy", "vizdoom-tiny", "--lam", world.lam, *LAM_SETTINGS)
+    again = run(*arguments, "--data", world.store, "--out", world.policy, "--resume")
+    assert again.code == 0 and "had finished before" in again.out
+    bare = run(*arguments, "--data", world.silent_store, "--out", tmp_path / "bare", "--quiet")
+    assert bare.code == 0, "no actions are needed"
+
+
 def test_train_joint_makes_a_new_model_and_its_translator(world: World, tmp_path: Path) -> None:
     arguments = ("train", "joint", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--training.num-steps", 3)
     said = run(*arguments, "--out", tmp_path / "joint")
@@ -130,6 +146,58 @@ def test_eval_alignment_prints_every_k_beside_the_baselines(world: World, tmp_pa
     assert [row["k"] for row in results["rows"]] == [0, 1, 2, 4]
     assert {"previous_action", "idm", "k0", "shuffled", "repeat_previous"} <= results["baselines"].keys()
     assert all(len(row["action_loss_draws"]) == 2 for row in results["rows"])
+
+
+def test_eval_alignment_with_a_policy_adds_the_loss_on_predicted_codes(world: World, tmp_path: Path) -> None:
+    arguments = ("eval", "alignment", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--quiet")
+    few = ("--num-draws", 2, "--fit.max-steps", 20, "--idm-draws", 0)
+    said = run(*arguments, *few, "--policy", world.policy, "--json", tmp_path / "alignment.json")
+    assert said.code == 0, said.err
+    assert "loss, predicted codes" in said.out
+    results = json.loads((tmp_path / "alignment.json").read_text())
+    assert results["parent_hashes"].keys() == {"lam", "policy"} and all(results["parent_hashes"].values())
+    for row in results["rows"]:
+        assert len(row["predicted_action_loss_draws"]) == 2
+        same = row["predicted_action_loss"] == pytest.approx(row["action_loss"], rel=1e-4)
+        assert same == (row["k"] == 0), "without codes nothing is predicted"
+
+
+def test_eval_latency_prints_the_milliseconds_of_every_k(world: World, tmp_path: Path) -> None:
+    parts = ("--lam", world.lam, "--policy", world.policy, "--translator", world.translator, "--data", world.store)
+    said = run("eval", "latency", "vizdoom-tiny", *parts, "--json", tmp_path / "latency.json", "--quiet")
+    assert said.code == 0, said.err
+    for words in ("ms a decision", "k = 1", "k = 4 (all slots)", "c + b k", "generate"):
+        assert words in said.out
+    results = json.loads((tmp_path / "latency.json").read_text())
+    assert (results["kind"], results["num_steps"], results["num_slots"]) == ("latency", 5, 4)
+    assert [row["k"] for row in results["rows"]] == [1, 2, 4]
+    assert results["parent_hashes"].keys() == {"lam", "policy"}
+
+
+def test_eval_returns_lets_the_agent_act_and_draws_clips(tmp_path: Path) -> None:
+    """The whole chain on one game: record, build, train, act."""
+    pytest.importorskip("vizdoom")
+    here = World(tmp_path)
+    here.make("recording", "collect", "vizdoom-tiny", "--tasks", "basic", "--num-frames", 160)
+    here.make("store", "data", "convert", here.recording)
+    here.make("lam", "train", "lam", "vizdoom-tiny", "--data", here.store, *LAM_SETTINGS)
+    here.make("policy", "train", "policy", "vizdoom-tiny", "--lam", here.lam, "--data", here.store, *LAM_SETTINGS)
+    parts = ("vizdoom-tiny", "--lam", here.lam, "--policy", here.policy, "--data", here.store)
+    few = ("--baselines", "random", "constant", "shuffled", "cloning", "--prefix-lengths", 0, 4, "--labels.count", 40)
+    wanted = ("--json", here.folder / "returns.json", "--clips", here.clips, "--quiet")
+    said = run("eval", "returns", *parts, *few, *wanted)
+    assert said.code == 0, said.err
+    for words in ("basic", "k = 0", "k = 4 (all slots)", "agent, shuffled codes", "recorded behaviour"):
+        assert words in said.out
+    assert "full code’s lead over" in said.out
+    results = json.loads((here.folder / "returns.json").read_text())
+    assert (results["kind"], results["num_labels"]) == ("returns", 40)
+    assert results["parent_hashes"].keys() == {"lam", "policy"}
+    (task,) = results["tasks"]
+    assert [row["k"] for row in task["rows"]] == [0, 4] and task["num_episodes"] == 2
+    assert {"random", "constant", "shuffled", "cloning", "recorded", "expert"} == task["baselines"].keys()
+    with Image.open(here.clips / "basic.webp") as clip:
+        assert clip.n_frames > 1
 
 
 def test_eval_reconstruction_prints_every_k_asked_for(world: World, tmp_path: Path) -> None:

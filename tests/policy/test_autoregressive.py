@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from flexlam.core.errors import CheckpointError, ConfigError
 from flexlam.core.seeding import seeded_torch
-from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.autoregressive import PatchEmbedding, SequenceModel
 from small_policy import CODEBOOK, NUM_SLOTS, SHAPE, TRANSFORMER, episode, sequence_model
 
 
@@ -77,6 +77,22 @@ def test_it_learns_codes_that_the_newest_frame_gives_away() -> None:
         optimizer.zero_grad()
     assert float(aux["decision_loss"].detach().max()) < 0.2
     assert float(aux["history_loss"].detach()) > 0.3, "frames are random here, so the past does not tell the next codes"
+
+
+@pytest.mark.parametrize(("patch_size", "stem"), [(4, ()), (4, (5,)), (4, (5, 6))])
+def test_patches_become_tokens_that_see_their_own_pixels_alone(patch_size: int, stem: tuple[int, ...]) -> None:
+    embedding = PatchEmbedding(patch_size, stem, 3, 7)
+    tokens = embedding(torch.rand(2, 3, 16, 8))
+    assert tokens.shape == (2, 8, 7)
+    images = torch.zeros(1, 3, 16, 8)
+    images[0, :, 4:8, 0:4] = 1  # the third patch in reading order
+    changed = (embedding(images) - embedding(torch.zeros_like(images))).abs().sum(-1)[0]
+    assert changed.nonzero().flatten().tolist() == [2]
+
+
+def test_a_stem_that_the_patch_does_not_allow_is_refused() -> None:
+    with pytest.raises(ConfigError, match="merges 2×2 patches 3 times"):
+        PatchEmbedding(4, (8, 8, 8), 3, 8)
 
 
 def test_a_window_no_longer_than_the_stride_is_refused() -> None:

@@ -53,12 +53,13 @@ def test_cached_decisions_equal_one_uncached_pass_at_200_successive_steps(contex
 
 
 @torch.inference_mode()
-def test_many_episodes_at_steps_of_their_own_equal_each_alone() -> None:
+@pytest.mark.parametrize("num_samples", [1, 3])
+def test_many_episodes_at_steps_of_their_own_equal_each_alone(num_samples: int) -> None:
     model, num_rows = sequence_model(), 4
     begins = [0, 3, 3, 17]  # global step at which each row's episode begins; row 1 begins a second one at 30
     episodes = {(row, first): episode(60, seed=10 * row + first) for row, first in enumerate(begins)}
     episodes[1, 30] = episode(60, seed=99)
-    together = Decoding(model, num_rows, num_samples=3)
+    together = Decoding(model, num_rows, num_samples=num_samples)
     alone: dict[int, tuple[Decoding, int]] = {}
     generator = torch.Generator().manual_seed(3)
     compared = 0
@@ -66,14 +67,14 @@ def test_many_episodes_at_steps_of_their_own_equal_each_alone() -> None:
         for row, first in episodes:
             if first == step:
                 together.reset(row)
-                alone[row] = Decoding(model, 1, num_samples=3), first
+                alone[row] = Decoding(model, 1, num_samples=num_samples), first
         active = np.array([row in alone and not (row == 2 and step % 7 == 0) for row in range(num_rows)])
         images, codes = torch.zeros(num_rows, 3, 8, 8), torch.zeros(num_rows, NUM_SLOTS, dtype=torch.long)
         played = {row: single.step(0) + 1 for row, (single, _) in alone.items() if active[row]}
         for row, t in played.items():
             images[row] = episodes[row, alone[row][1]][0][t]
             codes[row] = episodes[row, alone[row][1]][1][max(t - 1, 0)]
-        uniforms = torch.rand(num_rows, 3, NUM_SLOTS, generator=generator)
+        uniforms = torch.rand(num_rows, num_samples, NUM_SLOTS, generator=generator)
         scores: list[Tensor] = []
         drawn = together.draw(together.observe(images, codes, active), NUM_SLOTS, uniforms, scores)
         for row in played:

@@ -114,11 +114,7 @@ class MarkovActor(_FrameBlindActor):
 
     def __init__(self, prev_action: np.ndarray, action: np.ndarray, spec: ActionSpec) -> None:
         super().__init__()
-        if len(spec.num_choices) != 1 or spec.num_continuous:
-            raise ConfigError(
-                f"A Markov chain needs actions of a single choice; these have {len(spec.num_choices)} choices and "
-                f"{spec.num_continuous} continuous values. Leave this control out, or use MarginalActor."
-            )
+        require_single_choice(spec)
         _require_recorded(action)
         self._start = spec.num_choices[0]
         before = np.where(np.isnan(prev_action), self._start, prev_action)[:, 0].astype(int)
@@ -220,6 +216,19 @@ def recorded_actions(store: FrameStore, index: TransitionIndex, task: str) -> tu
     before = store.actions[index.previous[rows]]
     before[index.previous[rows] < 0] = np.nan
     return before, store.actions[index.first[rows]]
+
+
+def require_single_choice(spec: ActionSpec) -> None:
+    """Refuse actions of which no Markov chain is made.
+
+    Raises:
+        ConfigError: an action is not a single choice.
+    """
+    if len(spec.num_choices) != 1 or spec.num_continuous:
+        raise ConfigError(
+            f"A Markov chain needs actions of a single choice; these have {len(spec.num_choices)} choices and "
+            f'{spec.num_continuous} continuous values. Leave the control "markov" out (of `baselines`).'
+        )
 
 
 def _require_begun(slots: list[int], begun: object) -> None:

@@ -15,6 +15,7 @@ from flexlam.acting.baselines import (
     MarkovActor,
     Uniform,
     recorded_actions,
+    require_single_choice,
 )
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config, component
@@ -75,6 +76,8 @@ class Contenders:
     """Baselines by name; "constant" is missing, because which constant is a choice of its own."""
     translator: Translator
     """That of the agent."""
+    num_labels: int
+    """Labels that the agent, and whoever has no more than its labels, learned from."""
 
 
 def train_contenders(
@@ -84,8 +87,11 @@ def train_contenders(
 
     Raises:
         DataError: the store holds no actions, or fewer transitions than labels.
+        ConfigError: a Markov chain is wanted of actions that are not a single choice.
     """
     spec, store, seed = require_actions(pairs.store), pairs.store, config.seed
+    if "markov" in config.baselines:
+        require_single_choice(spec)  # now, not when everybody else has acted
     rows = choose_labels(pairs.train, store, config.labels, seed, config.draw).rows
     labels = encode_labelled(lam, store, pairs.train, rows)
     translator = fit_translator(config.translator, spec, lam, labels, config.fit, seed).model
@@ -105,7 +111,7 @@ def train_contenders(
         ),
     }
     others: dict[str, Maker] = {name: make() for name, make in makers.items() if name in config.baselines}
-    return Contenders(lambda k, rule, slots: agent(translator, k, rule, slots), others, translator)
+    return Contenders(lambda k, rule, slots: agent(translator, k, rule, slots), others, translator, len(rows))
 
 
 def constant_actions(store: FrameStore, index: TransitionIndex, task: str) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -40,8 +40,8 @@ class ReturnsConfig(ContenderConfig):
     """Tasks to act in; empty means those of the data."""
     num_episodes: int = Field(default=50, ge=2)
     """Test episodes of each task, the same ones for everybody."""
-    fewer_episodes: dict[str, int] = Field(default_factory=dict)
-    """Test episodes of single tasks, where they differ."""
+    fewer_episodes: dict[str, Annotated[int, Field(ge=2)]] = Field(default_factory=dict)
+    """Test episodes of single tasks, where they differ; tasks in which nobody acts are passed over."""
     num_choice_episodes: int = Field(default=4, ge=1)
     """Validation episodes on which the best constant action (and the rule, if there are candidates) is chosen."""
     num_environments: int = Field(default=25, ge=1)
@@ -85,7 +85,7 @@ def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsCo
         config = config.model_copy(update={"rule": rule})
     measured = [_measure_task(suite, task, lengths, contenders, pairs, config) for task in tasks]
     results = {
-        "num_labels": config.labels.count,
+        "num_labels": contenders.num_labels,
         "rule": config.rule.model_dump(mode="json"),
         "translator": config.translator.name,
         "tasks": [row for row, _ in measured],
@@ -249,9 +249,6 @@ def _check_tasks(config: ReturnsConfig, suite: Suite, pairs: SplitPairs) -> tupl
                 f"There is no task {task!r} in both the suite {config.suite} and the data {pairs.store.path}. "
                 + did_you_mean(task, both)
             )
-    for task in config.fewer_episodes:
-        if task not in tasks:
-            raise ConfigError(f"fewer_episodes names {task!r}, in which nobody acts. {did_you_mean(task, tasks)}")
     there = suite.action_spec, tuple(suite.frame_shape)
     recorded = require_actions(pairs.store), tuple(pairs.store.frame_shape)
     if there != recorded:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from torch.nn import functional as F
 
 from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
 from flexlam.core.config import Config
-from flexlam.core.errors import CheckpointError
+from flexlam.core.errors import CheckpointError, ConfigError
 from flexlam.nn.causal import CausalConfig, CausalTransformer
-from flexlam.nn.patches import check_patch_size, patchify
+from flexlam.nn.patches import check_patch_size
 from flexlam.policy.context import max_trunk, window_layout
 
 
@@ -31,6 +32,8 @@ class SequenceModel(nn.Module):
         """Of the past frames, those at episode steps which this divides are seen."""
         patch_size: int = Field(default=16, ge=1)
         """Side of a patch in pixels; must divide the frame."""
+        stem: tuple[int, ...] = ()
+        """Widths of a stem that merges 2×2 neighbours again and again up to the patch; none: one linear map."""
         transformer: CausalConfig = CausalConfig()
         """Size of the transformer."""
 
@@ -51,7 +54,7 @@ class SequenceModel(nn.Module):
         self.config, self.frame_shape = config, frame_shape
         self.num_slots, self.codebook_size = num_slots, codebook_size
         self.num_patches = (height // config.patch_size) * (width // config.patch_size)
-        self.patch_embedding = nn.Linear(channels * config.patch_size**2, dim)
+        self.patch_embedding = PatchEmbedding(config.patch_size, config.stem, channels, dim)
         self.patch_positions = nn.Parameter(torch.randn(self.num_patches, dim) * 0.02)
         self.code_embedding = nn.Embedding(codebook_size, dim)
         self.slot_embedding = nn.Embedding(num_slots, dim)
@@ -73,7 +76,7 @@ class SequenceModel(nn.Module):
 
     def embed_images(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B P D"]:
         """Tokens of frames, as images in [−1, 1]."""
-        return self.patch_embedding(patchify(images, self.config.patch_size)) + self.patch_positions
+        return self.patch_embedding(images) + self.patch_positions
 
     def embed_codes(self, codes: Int[Tensor, "*batch k"], first_slot: int = 0) -> Float[Tensor, "*batch k D"]:
         """Tokens of the codes of slots from `first_slot` on."""
@@ -137,9 +140,14 @@ class SequenceModel(nn.Module):
         `path` is a bundle or a run folder.
 
         Raises:
-            CheckpointError: missing or damaged, or trained on the codes of another model.
+            CheckpointError: missing, unfinished or damaged, or trained on the codes of another model.
         """
-        path = path / "model" if (path / "run.json").exists() else path
+        if (path / "run.json").exists():
+            run, path = path, path / "model"
+            if not path.exists():
+                raise CheckpointError(
+                    f"The run {run} has not finished. Continue it with: flexlam train policy PRESET --resume"
+                )
         bundle = read_bundle(path, cls.kind)
         if bundle.state["lam_hash"] != lam_hash:
             raise CheckpointError(
@@ -157,3 +165,31 @@ class SequenceModel(nn.Module):
     """Content hash of the bundle that the model was loaded from."""
     lam_hash: str | None = None
     """Hash of the latent action model whose codes it predicts."""
+
+
+class PatchEmbedding(nn.Module):
+    """One token a patch: a linear map of its pixels, or small patches merged 2×2 with a GELU between the maps.
+
+    Such a stem sees small objects better, and is products of matrices only, which a CPU computes ten times as fast as
+    convolutions in bfloat16. Source: Touvron et al. 2022 (arXiv 2203.09795), hMLP stem, without its norms.
+    """
+
+    def __init__(self, patch_size: int, stem: tuple[int, ...], channels: int, dim: int) -> None:
+        super().__init__()
+        self.first = patch_size >> len(stem)
+        if self.first << len(stem) != patch_size:
+            raise ConfigError(
+                f"A stem of {len(stem)} widths merges 2×2 patches {len(stem)} times, which a patch_size of "
+                f"{patch_size} does not allow. Give fewer widths, or a multiple of 2 to that power."
+            )
+        inputs = (channels * self.first**2, *(4 * width for width in stem))
+        self.maps = nn.ModuleList(nn.Linear(i, o) for i, o in zip(inputs, (*stem, dim), strict=True))
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B P D"]:
+        """Tokens in reading order."""
+        x = rearrange(images, "b c (h p) (w q) -> b h w (c p q)", p=self.first, q=self.first)
+        for number, linear in enumerate(self.maps):
+            if number:
+                x = rearrange(nn.functional.gelu(x), "b (h p) (w q) c -> b h w (p q c)", p=2, q=2)
+            x = linear(x)
+        return x.flatten(1, 2)

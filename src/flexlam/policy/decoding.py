@@ -37,7 +37,9 @@ class Decoding:
         lay_out(model.head)
         self._rows = [_Row() for _ in range(num_rows)]
         config, device = model.config, model.device
-        capacity = model.max_trunk + model.num_patches + (model.num_slots - 1) * num_samples
+        # Behind the newest frame lie draws; behind the whole trunk of a row that waits, what `_append` leaves there.
+        behind = max(model.num_slots, (model.num_slots - 1) * num_samples)
+        capacity = model.max_trunk + model.num_patches + behind
         dtype = model.head.weight.dtype
         self._cache = KeyValueCache(config.transformer, num_rows, capacity, device, dtype)
         self._codes = torch.zeros(num_rows, config.context_frames, model.num_slots, dtype=torch.long, device=device)

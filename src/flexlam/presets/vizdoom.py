@@ -41,7 +41,7 @@ def vizdoom_tiny() -> Preset:
     )
     loop = LoopConfig(num_steps=40, batch_size=16, log_every=10, evaluate_every=10, checkpoint_every=10)
     return Preset(
-        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=400),
+        recording=RecordingConfig(tasks=("health_gathering", "predict_position"), num_frames=400),  # of short episodes
         lam=LamRunConfig(lam=model, training=loop),
         policy=PolicyRunConfig(policy=_small_policy(dim=32, depth=1), first_context_frames=10, training=loop),
         translator=TranslatorRunConfig(translator=translator, labels=labels, fit=fit),
@@ -54,6 +54,7 @@ def vizdoom_tiny() -> Preset:
             fit=fit,
             cloning=CloningConfig(num_steps=20, fit=fit),
             idm_fit=fit,
+            rule=DrawRule(num_samples=2, temperature=0.5),
             num_episodes=2,
             num_choice_episodes=1,
         ),
@@ -75,13 +76,15 @@ def vizdoom_small() -> Preset:
         policy=PolicyRunConfig(
             policy=_small_policy(dim=96, depth=2),
             first_context_frames=10,
-            training=LoopConfig(num_steps=700, batch_size=16, evaluate_every=350, checkpoint_every=350),
+            training=LoopConfig(num_steps=800, batch_size=16, evaluate_every=400, checkpoint_every=400),
         ),
         alignment=AlignmentConfig(num_draws=8, idm_draws=1),
         returns=ReturnsConfig(
-            rule=DrawRule(num_samples=8, temperature=0.0),
+            rule=DrawRule(num_samples=8, temperature=0.25),
+            cloning=CloningConfig(num_steps=1000),
             baselines=("random", *BLIND, "shuffled", "cloning", "cloning_same_labels"),
-            fewer_episodes={"my_way_home": 16},
+            num_environments=26,
+            fewer_episodes={"my_way_home": 12},
         ),
     )
 
@@ -137,4 +140,4 @@ def _small_policy(dim: int, depth: int) -> SequenceModel.Config:
     transformer = CausalConfig(
         dim=dim, depth=depth, num_heads=heads, num_key_heads=heads, head_dim=32, hidden_dim=8 * dim // 3
     )
-    return SequenceModel.Config(context_frames=10, stride=8, patch_size=16, transformer=transformer)
+    return SequenceModel.Config(context_frames=10, stride=8, patch_size=16, stem=(48, 64), transformer=transformer)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import tyro
 
+from flexlam.core.errors import DataError
 from flexlam.core.files import write_bytes, write_text
 from flexlam.core.machine import describe_machine
 from flexlam.evaluate.alignment import measure_alignment
@@ -68,11 +69,18 @@ def release(demo: Path, out: Path) -> None:
 
 
 def example_frames(pairs: SplitPairs) -> np.ndarray:
-    """Successive frames (9, H, W, C) of the test episode and place where most changes."""
+    """Successive frames (9, H, W, C) of the test episode and place where much changes.
+
+    Raises:
+        DataError: no test episode is that long.
+    """
     index, store = pairs.test, pairs.store
-    starts = index.first[index.second - index.first == 1]
-    starts = starts[: 50 * (len(starts) // 50) : 50]
-    clips = [store.frames(np.arange(s, s + _NUM_FRAMES)) for s in starts if _in_one_episode(pairs, int(s))]
+    starts = [int(s) for s in index.first[index.second - index.first == 1]]
+    some = [s for s in starts[: 50 * (len(starts) // 50) : 50] if _in_one_episode(pairs, s)]
+    chosen = some or [s for s in starts if _in_one_episode(pairs, s)]
+    if not chosen:
+        raise DataError(f"No test episode of {store.path} has {_NUM_FRAMES} frames to show. Record longer episodes.")
+    clips = [store.frames(np.arange(s, s + _NUM_FRAMES)) for s in chosen]
     change = [np.abs(np.diff(clip.astype(np.int16), axis=0)).mean() for clip in clips]
     return clips[int(np.argsort(change)[len(change) * 3 // 4])]
 

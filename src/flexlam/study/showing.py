@@ -52,18 +52,22 @@ def predicted_transitions(
 def rollout_clips(acted: Acted, pairs: SplitPairs) -> list[RolloutClip]:
     """The shown episode of each task, with the codes that were kept as its notes."""
     spec = require_actions(pairs.store)
-    return [
-        RolloutClip(
-            task,
-            "agent, all slots",
-            np.stack(episode.frames),
-            np.stack([np.asarray(codes) for codes in episode.notes]),
-            [action_name(action, spec) for action in episode.actions],
-            episode.episode_return,
-            pairs.store.fps,
+    clips = []
+    for task, episode in acted.shown.items():
+        codes = np.stack([np.asarray(codes) for codes in episode.notes])  # (T, k)
+        k = codes.shape[1]
+        clips.append(
+            RolloutClip(
+                task,
+                "agent, all slots" if k == acted.translator.num_slots else f"agent, k = {k}",
+                np.stack(episode.frames),
+                codes if k else None,
+                [action_name(action, spec) for action in episode.actions],
+                episode.episode_return,
+                pairs.store.fps,
+            )
         )
-        for task, episode in acted.shown.items()
-    ]
+    return clips
 
 
 def longest_episode(pairs: SplitPairs) -> np.ndarray:
