@@ -32,11 +32,15 @@ def returns(episodes: list[PlayedEpisode]) -> list[float]:
     return [episode.episode_return for episode in episodes]
 
 
-def test_episodes_are_the_same_however_many_games_and_workers_there_are() -> None:
+def test_episodes_are_the_same_however_many_games_and_shares_there_are() -> None:
     found = []
     for num_environments, num_workers in ((1, 1), (3, 1), (4, 2), (8, 3)):
-        with Arena(SquareSuite(), "long", num_environments, num_workers) as arena:
-            found.append(returns(arena.play(lambda slots: BehaviourActor(Uniform), 7, seed=3)))
+        played = {}
+        for worker in range(num_workers):
+            with Arena(SquareSuite(), "long", num_environments) as arena:
+                share = arena.play(lambda slots: BehaviourActor(Uniform), 7, seed=3, share=(worker, num_workers))
+            played |= {episode.number: episode.episode_return for episode in share}
+        found.append([played[number] for number in range(7)])
     assert all(other == found[0] for other in found)
     assert len(set(found[0])) > 1, "all episodes being alike would show nothing"
 
@@ -90,7 +94,7 @@ def test_a_crash_reaches_the_caller() -> None:
             game.step = lambda action: (_ for _ in ()).throw(SuiteError("The game has crashed."))  # type: ignore[method-assign]
             return game
 
-    with Arena(Crashing(), "long", 2, num_workers=2) as arena, pytest.raises(SuiteError, match="crashed"):
+    with Arena(Crashing(), "long", 2) as arena, pytest.raises(SuiteError, match="crashed"):
         arena.play(lambda slots: BehaviourActor(Uniform), 4, 0)
 
 

@@ -1,8 +1,8 @@
 """Episodes of an actor on named seeds, many games at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -12,7 +12,6 @@ import numpy as np
 
 from flexlam.acting.actor import Actor
 from flexlam.core.errors import ConfigError
-from flexlam.core.machine import single_thread
 from flexlam.core.seeding import derive_seed
 from flexlam.envs.base import Environment, Step, Suite
 
@@ -48,24 +47,19 @@ class PlayedEpisode:
 class Arena:
     """Running games of one task, in which one actor after another plays. A context manager.
 
-    On a CPU, `num_workers` threads play a share of the games each, so that one actor thinks while the games of another
-    run; the episodes of a worker are settled beforehand, so nothing depends on which one is faster.
-
     Raises:
         ConfigError: there is no such task, or no environment is asked for.
         SuiteError: a game cannot be started.
     """
 
-    def __init__(self, suite: Suite, task: str, num_environments: int, num_workers: int = 1) -> None:
-        if num_environments < 1 or num_workers < 1:
-            raise ConfigError(f"Got {num_environments} environments and {num_workers} workers; give 1 or more of each.")
+    def __init__(self, suite: Suite, task: str, num_environments: int) -> None:
+        if num_environments < 1:
+            raise ConfigError(f"num_environments is {num_environments}; give 1 or more.")
         self.suite, self.task = suite, task
-        self._num_workers = min(num_workers, num_environments)
         self._open = ExitStack()
         try:
             self._games = [self._open.enter_context(suite.make(task)) for _ in range(num_environments)]
             self._steppers = self._open.enter_context(ThreadPoolExecutor(_NUM_STEPPERS))
-            self._workers = self._open.enter_context(ThreadPoolExecutor(self._num_workers))
         except BaseException:
             self._open.close()
             raise
@@ -84,41 +78,26 @@ class Arena:
         num_episodes: int,
         seed: int,
         purpose: str = "test",
+        share: tuple[int, int] = (0, 1),
         num_kept: int = 0,
         note: Callable[[Any, int], object] = lambda actor, slot: None,
     ) -> list[PlayedEpisode]:
-        """Episodes 0 .. num_episodes − 1, in their order, of actors made for a number of slots.
+        """Episodes 0 .. num_episodes − 1, in their order, of an actor made for a number of slots.
 
         Episode i is played with the seed that (purpose, task, i) names, whoever acts: actors meet the same episodes,
-        and recording ("record"), choosing ("validation") and testing ("test") share none. Of the first `num_kept`
-        episodes frames and actions are kept, and what `note(actor, slot)` says after each decision.
+        and recording ("record"), choosing ("validation") and testing ("test") share none. A `share` (i, n) plays every
+        n-th episode from the i-th on. Of the first `num_kept` episodes frames and actions are kept, and what
+        `note(actor, slot)` says after each decision.
 
         Raises:
             SuiteError: a game crashed.
         """
-        episodes = [PlayedEpisode(number, number < num_kept) for number in range(num_episodes)]
-        count = self._num_workers
-
-        def work(number: int) -> None:
-            games = self._games[number::count]
-            with single_thread() if count > 1 else nullcontext():
-                self._play(games, make_actor(len(games)), episodes[number::count], (seed, purpose), note)
-
-        list(self._workers.map(work, range(count)))
-        return episodes
-
-    def _play(
-        self,
-        games: Sequence[Environment],
-        actor: Actor,
-        episodes: Sequence[PlayedEpisode],
-        stream: tuple[int, str],
-        note: Callable[[Any, int], object],
-    ) -> None:
-        """One worker's share: whenever a game is over, it takes the next of its episodes."""
+        numbers = range(num_episodes)[share[0] :: share[1]]
+        episodes = [PlayedEpisode(number, number < num_kept) for number in numbers]
         waiting = iter(episodes)
+        games = self._games[: max(1, len(episodes))]
+        actor = make_actor(len(games))
         frames = np.zeros((len(games), *self.suite.frame_shape), np.uint8)
-        seed, purpose = stream
 
         def begin(slot: int) -> PlayedEpisode | None:
             episode = next(waiting, None)
@@ -132,15 +111,16 @@ class Arena:
         while any(slots):
             active = np.array([episode is not None for episode in slots])
             actions = actor.act(frames, active)
-            numbers = np.flatnonzero(active).tolist()
-            steps = self._steppers.map(_step, [games[slot] for slot in numbers], actions[numbers])
-            for slot, step in zip(numbers, list(steps), strict=True):
+            playing = np.flatnonzero(active).tolist()
+            steps = list(self._steppers.map(_step, [games[slot] for slot in playing], actions[playing]))
+            for slot, step in zip(playing, steps, strict=True):
                 episode = slots[slot]
                 assert episode is not None
                 episode.add(frames[slot], actions[slot], step, partial(note, actor, slot))
                 frames[slot] = step.obs
                 if step.terminated or step.truncated:
                     slots[slot] = begin(slot)
+        return episodes
 
 
 def _step(game: Environment, action: np.ndarray) -> Step:

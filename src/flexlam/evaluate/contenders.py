@@ -19,6 +19,7 @@ from flexlam.acting.baselines import (
 )
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config, component
+from flexlam.core.machine import Precision
 from flexlam.core.seeding import torch_generator
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.store import FrameStore
@@ -56,6 +57,8 @@ class ContenderConfig(Config):
     """How translators are fitted."""
     rule: DrawRule = DrawRule()
     """How codes and actions are drawn, by everybody alike."""
+    precision: Precision = "auto"
+    """Of the encoder in the agent; auto takes bf16 where the hardware computes in it."""
     cloning: CloningConfig = CloningConfig()
     """Behaviour cloning."""
     idm_fit: FitConfig = IDM_FIT
@@ -97,7 +100,7 @@ def train_contenders(
     translator = fit_translator(config.translator, spec, lam, labels, config.fit, seed).model
 
     def agent(speaking: Translator, k: int, rule: DrawRule, slots: int) -> Agent:
-        return Agent(lam, policy, speaking, k, rule, slots)
+        return Agent(lam, policy, speaking, k, rule, slots, config.precision)
 
     makers: dict[str, Callable[[], Maker]] = {
         "random": lambda: lambda task, rule, slots: BehaviourActor(Uniform),

@@ -2,19 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from flexlam.acting.actor import Actor
-from flexlam.acting.agent import DrawRule
+from flexlam.acting.agent import Agent, DrawRule
 from flexlam.acting.baselines import ConstantActor
 from flexlam.acting.rollout import Arena, PlayedEpisode
 from flexlam.core.config import component
 from flexlam.core.errors import ConfigError, DataError, did_you_mean
+from flexlam.core.parallel import run_in_shares
 from flexlam.core.progress import progress
 from flexlam.data.store import FrameStore
 from flexlam.envs.base import Reference, Suite, open_suite
@@ -47,7 +50,7 @@ class ReturnsConfig(ContenderConfig):
     num_environments: int = Field(default=25, ge=1)
     """Games at the same time."""
     num_workers: int = Field(default=2, ge=1)
-    """Threads that share the games, each with an actor of its own; 1 on a GPU, the number of cores or less on a CPU."""
+    """Processes that share the episodes, each with one thread and an actor of its own; use 1 with a GPU."""
     prefix_lengths: tuple[int, ...] = ()
     """The k to report; empty means 0, 1, 2, 4, ... and K."""
     candidate_rules: tuple[DrawRule, ...] = ()
@@ -104,23 +107,37 @@ def _measure_task(
 ) -> tuple[dict[str, Any], PlayedEpisode]:
     """One task: rows, baselines, comparisons; and the first episode of the full code."""
     count = config.fewer_episodes.get(task, config.num_episodes)
-    reference = suite.reference(task)
-    rows: dict[int, np.ndarray] = {}
-    others: dict[str, np.ndarray] = {}
+    workers = min(config.num_workers, count)
+    slots = max(1, min(config.num_environments, count) // workers)
     num_methods = len(lengths) + len(config.baselines)
-    with _arena(suite, task, count, config) as arena, progress(num_methods, task, "method") as bar:
-        for k in lengths:
-            agents = partial(contenders.agent, k, config.rule)
-            played = arena.play(agents, count, config.seed, num_kept=1, note=lambda agent, slot: agent.codes[slot, 0])
-            rows[k] = _returns(played)
-            bar.update()
-        for name in config.baselines:
-            if name == "constant":
-                actors = _best_constant(arena, pairs, config)
-            else:
-                actors = partial(contenders.others[name], task, config.rule)
-            others[name] = _returns(arena.play(actors, count, config.seed))
-            bar.update()
+
+    def play(worker: int) -> dict[int | str, list[PlayedEpisode]]:
+        """This worker's share of the episodes of every method."""
+        share, rule = (worker, workers), config.rule
+        played: dict[int | str, list[PlayedEpisode]] = {}
+        shown = progress(num_methods, task, "method") if worker == 0 else nullcontext()
+        with Arena(suite, task, slots) as arena, shown as bar:
+            for method in (*lengths, *config.baselines):
+                if isinstance(method, int):
+                    actor: Callable[[int], Actor] = partial(contenders.agent, method, rule)
+                elif method == "constant":
+                    actor = _best_constant(arena, pairs, config)
+                else:
+                    actor = partial(contenders.others[method], task, rule)
+                kept = int(method == max(lengths))
+                played[method] = arena.play(actor, count, config.seed, share=share, num_kept=kept, note=_codes)
+                if bar is not None:
+                    bar.update()
+        return played
+
+    shares = run_in_shares(play, workers)
+    played = {
+        method: sorted(chain.from_iterable(share[method] for share in shares), key=lambda episode: episode.number)
+        for method in shares[0]
+    }
+    reference = suite.reference(task)
+    rows = {k: _returns(played[k]) for k in lengths}
+    others: dict[str, np.ndarray] = {name: _returns(played[name]) for name in config.baselines}
     result = {
         "task": task,
         "num_episodes": count,
@@ -130,7 +147,12 @@ def _measure_task(
         | _ceilings(pairs.store, task, reference),
         "comparisons": _compare(rows, others),
     }
-    return result, played[0]
+    return result, played[max(lengths)][0]
+
+
+def _codes(actor: Any, slot: int) -> np.ndarray | None:
+    """The first of the codes (k,) that an agent drew for its newest decision."""
+    return actor.codes[slot, 0] if isinstance(actor, Agent) else None
 
 
 def _best_constant(arena: Arena, pairs: SplitPairs, config: ReturnsConfig) -> Callable[[int], Actor]:
@@ -152,7 +174,7 @@ def choose_rule(contenders: Contenders, suite: Suite, tasks: Sequence[str], k: i
     scores = np.zeros(len(config.candidate_rules))
     for task in tasks:
         reference = suite.reference(task)
-        with _arena(suite, task, config.num_choice_episodes, config) as arena:
+        with Arena(suite, task, min(config.num_environments, config.num_choice_episodes)) as arena:
             for number, rule in enumerate(config.candidate_rules):
                 makers: list[Callable[[int], Actor]] = [partial(contenders.agent, k, rule)]
                 if "cloning" in contenders.others:
@@ -161,10 +183,6 @@ def choose_rule(contenders: Contenders, suite: Suite, tasks: Sequence[str], k: i
                     found = _returns(arena.play(actors, config.num_choice_episodes, config.seed, "validation"))
                     scores[number] += float(np.mean(found if reference is None else _normalise(found, reference)))
     return config.candidate_rules[int(scores.argmax())]
-
-
-def _arena(suite: Suite, task: str, num_episodes: int, config: ReturnsConfig) -> Arena:
-    return Arena(suite, task, min(config.num_environments, num_episodes), config.num_workers)
 
 
 def _returns(episodes: Sequence[PlayedEpisode]) -> np.ndarray:

@@ -75,6 +75,7 @@ SOURCES: dict[str, tuple[str, str]] = {
     "policy.policy.context_frames": ("paper", "34 frames, in training and in acting (App. B.1)"),
     "policy.policy.stride": ("paper", "s = 8, the newest frame always included (App. B.1)"),
     "policy.policy.patch_size": ("ours", "patch embeddings of frames (App. B.1); their size is lost"),
+    "policy.policy.stem": ("ours", "none; small presets merge patches step by step (docs/log.md)"),
     "policy.policy.transformer.dim": _SIZE,
     "policy.policy.transformer.depth": _SIZE,
     "policy.policy.transformer.num_heads": _SIZE,

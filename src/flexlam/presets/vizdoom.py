@@ -71,20 +71,20 @@ def vizdoom_small() -> Preset:
         recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
-            training=LoopConfig(num_steps=2100, batch_size=64, evaluate_every=350, checkpoint_every=350),
+            training=LoopConfig(num_steps=1650, batch_size=64, evaluate_every=330, checkpoint_every=330),
         ),
         policy=PolicyRunConfig(
             policy=_small_policy(dim=96, depth=2),
             first_context_frames=10,
-            training=LoopConfig(num_steps=800, batch_size=16, evaluate_every=400, checkpoint_every=400),
+            training=LoopConfig(num_steps=600, batch_size=16, evaluate_every=300, checkpoint_every=300),
         ),
         alignment=AlignmentConfig(num_draws=8, idm_draws=1),
         returns=ReturnsConfig(
             rule=DrawRule(num_samples=8, temperature=0.25),
             cloning=CloningConfig(num_steps=1000),
             baselines=("random", *BLIND, "shuffled", "cloning", "cloning_same_labels"),
-            num_environments=26,
-            fewer_episodes={"my_way_home": 12},
+            num_environments=50,
+            fewer_episodes={"my_way_home": 10},
         ),
     )
 
