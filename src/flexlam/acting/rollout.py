@@ -112,7 +112,9 @@ class Arena:
             active = np.array([episode is not None for episode in slots])
             actions = actor.act(frames, active)
             playing = np.flatnonzero(active).tolist()
-            steps = list(self._steppers.map(_step, [games[slot] for slot in playing], actions[playing]))
+            # Other shares use the cores while this one waits; alone, threads let several games run at once.
+            stepping = self._steppers.map if share[1] == 1 else map
+            steps = list(stepping(_step, [games[slot] for slot in playing], actions[playing]))
             for slot, step in zip(playing, steps, strict=True):
                 episode = slots[slot]
                 assert episode is not None

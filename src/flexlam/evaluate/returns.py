@@ -22,7 +22,7 @@ from flexlam.core.progress import progress
 from flexlam.data.store import FrameStore
 from flexlam.envs.base import Reference, Suite, open_suite
 from flexlam.envs.overlay import OverlayConfig, with_overlays
-from flexlam.evaluate.contenders import BLIND, ContenderConfig, Contenders, constant_actions, train_contenders
+from flexlam.evaluate.contenders import BLIND, CLONES, ContenderConfig, Contenders, constant_actions, train_contenders
 from flexlam.evaluate.prefix_lengths import check_prefix_lengths
 from flexlam.lam.model import LatentActionModel
 from flexlam.metrics.intervals import estimate, paired_difference
@@ -43,6 +43,9 @@ class ReturnsConfig(ContenderConfig):
     """Tasks to act in; empty means those of the data."""
     num_episodes: int = Field(default=50, ge=2)
     """Test episodes of each task, the same ones for everybody."""
+    num_episodes_beside: int | None = Field(default=None, ge=2)
+    """Test episodes (the first ones) of what no claim rests on, if it is to take less time: prefix lengths between 0 and
+    the largest, and clones."""
     fewer_episodes: dict[str, Annotated[int, Field(ge=2)]] = Field(default_factory=dict)
     """Test episodes of single tasks, where they differ; tasks in which nobody acts are passed over."""
     num_choice_episodes: int = Field(default=4, ge=1)
@@ -124,8 +127,10 @@ def _measure_task(
                     actor = _best_constant(arena, pairs, config)
                 else:
                     actor = partial(contenders.others[method], task, rule)
+                beside = method in CLONES or (method in lengths[:-1] and method != 0)
+                wanted = min(count, config.num_episodes_beside or count) if beside else count
                 kept = int(method == max(lengths))
-                played[method] = arena.play(actor, count, config.seed, share=share, num_kept=kept, note=_codes)
+                played[method] = arena.play(actor, wanted, config.seed, share=share, num_kept=kept, note=_codes)
                 if bar is not None:
                     bar.update()
         return played
@@ -216,7 +221,7 @@ def recorded_returns(store: FrameStore, task: str) -> np.ndarray:
 
 def _score(returns: np.ndarray, reference: Reference | None) -> dict[str, Any]:
     found = estimate(returns)
-    scores: dict[str, Any] = {"return": found.mean, "return_stderr": found.stderr}
+    scores: dict[str, Any] = {"return": found.mean, "return_stderr": found.stderr, "num_episodes": found.num_values}
     if reference is not None:
         normalised = estimate(_normalise(returns, reference))
         scores |= {"normalised": normalised.mean, "normalised_stderr": normalised.stderr}
@@ -242,7 +247,7 @@ def _compare(rows: dict[int, np.ndarray], others: dict[str, np.ndarray]) -> dict
 
 
 def _difference(full: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    found = paired_difference(full, other)
+    found = paired_difference(full[: len(other)], other)  # the first episodes, where not all were played
     finite = np.isfinite(found.in_stderrs)
     return {
         "difference": found.mean,

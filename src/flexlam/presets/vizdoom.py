@@ -19,6 +19,7 @@ from flexlam.policy.autoregressive import SequenceModel
 from flexlam.presets.base import Preset
 from flexlam.training.cloning import CloningConfig
 from flexlam.training.fit import FitConfig
+from flexlam.training.inverse_dynamics import IDM_FIT
 from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.loop import LoopConfig
@@ -71,20 +72,22 @@ def vizdoom_small() -> Preset:
         recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
-            training=LoopConfig(num_steps=1650, batch_size=64, evaluate_every=330, checkpoint_every=330),
+            training=LoopConfig(num_steps=1250, batch_size=64, evaluate_every=250, checkpoint_every=250),
         ),
         policy=PolicyRunConfig(
             policy=_small_policy(dim=96, depth=2),
             first_context_frames=10,
-            training=LoopConfig(num_steps=600, batch_size=16, evaluate_every=300, checkpoint_every=300),
+            training=LoopConfig(num_steps=550, batch_size=16, evaluate_every=275, checkpoint_every=275),
         ),
-        alignment=AlignmentConfig(num_draws=8, idm_draws=1),
+        alignment=AlignmentConfig(num_draws=6, idm_draws=1, idm_fit=IDM_FIT.model_copy(update={"max_steps": 100})),
         returns=ReturnsConfig(
             rule=DrawRule(num_samples=8, temperature=0.25),
-            cloning=CloningConfig(num_steps=1000),
+            cloning=CloningConfig(num_steps=800),
             baselines=("random", *BLIND, "shuffled", "cloning", "cloning_same_labels"),
             num_environments=50,
-            fewer_episodes={"my_way_home": 10},
+            num_episodes_beside=20,
+            fewer_episodes={"my_way_home": 8},
+            num_choice_episodes=2,
         ),
     )
 
