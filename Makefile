@@ -42,6 +42,7 @@ lint: setup           ## style, types and the floors of the package
 
 bench: setup          ## speed, against ceilings measured in the same run
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/latency.py
 
 verdict: demo         ## does the verdict on the codes foretell alignment? (results/verdict)
 	$(BIN)/python -m flexlam.study.verdict demo/store --out results/verdict

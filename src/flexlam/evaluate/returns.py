@@ -44,8 +44,8 @@ class ReturnsConfig(ContenderConfig):
     num_episodes: int = Field(default=50, ge=2)
     """Test episodes of each task, the same ones for everybody."""
     num_episodes_beside: int | None = Field(default=None, ge=2)
-    """Test episodes (the first ones) of what no claim rests on, if that is to take less time: k between 0 and the largest,
-    and clones."""
+    """Test episodes (the first ones) of what no claim rests on, if that is to take less time: clones, and k between 0
+    and the largest."""
     fewer_episodes: dict[str, Annotated[int, Field(ge=2)]] = Field(default_factory=dict)
     """Test episodes of single tasks, where they differ; tasks in which nobody acts are passed over."""
     num_choice_episodes: int = Field(default=4, ge=1)

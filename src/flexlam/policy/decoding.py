@@ -115,7 +115,7 @@ class Decoding:
             if slot > 0:
                 states = self._extend(codes[..., slot - 1], slot - 1)
             of_slot = self.model.head(states).float()
-            codes[..., slot] = of_slot.argmax(-1) if uniforms is None else _pick(of_slot, uniforms[..., slot])
+            codes[..., slot] = of_slot.argmax(-1) if uniforms is None else pick_codes(of_slot, uniforms[..., slot])
             if scores is not None:
                 scores.append(of_slot)
         return codes
@@ -206,7 +206,7 @@ class Decoding:
         return ((behind[:, None] < 0) | own)[:, None]
 
 
-def _pick(scores: Tensor, uniforms: Tensor) -> Tensor:
+def pick_codes(scores: Tensor, uniforms: Tensor) -> Tensor:
     """Codes by inverting the distribution: the same uniform number picks the same code in any batch."""
     cumulated = torch.softmax(scores, -1).cumsum(-1)
     picked = torch.searchsorted(cumulated, uniforms[..., None].to(cumulated.dtype) * cumulated[..., -1:])
