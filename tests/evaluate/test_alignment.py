@@ -74,7 +74,7 @@ def test_noise_for_test_labels_changes_no_choice(
         noise = torch.randint(0, 5, labelled.action.shape, generator=torch.Generator().manual_seed(9)).float()
         return dataclasses.replace(labelled, action=noise)
 
-    config = CONFIG.model_copy(update={"num_draws": 2, "idm_draws": 0})
+    config = CONFIG.model_copy(update={"num_draws": 2, "idm_draws": 0, "num_workers": 1})  # watched in this process
     monkeypatch.setattr(alignment, "fit_translator", fit)
     clean = measure_alignment(model, pairs, config)
     monkeypatch.setattr(alignment, "encode_labelled", noisy)
