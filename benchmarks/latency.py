@@ -30,9 +30,10 @@ from flexlam.lam.decoders.regression import RegressionDecoder
 from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.causal import CausalConfig
+from flexlam.nn.sampling import pick
 from flexlam.policy.autoregressive import SequenceModel
 from flexlam.policy.context import window_start
-from flexlam.policy.decoding import Decoding, pick_codes
+from flexlam.policy.decoding import Decoding
 from flexlam.report.table import Table
 from flexlam.translator.model import build_translator
 from flexlam.translator.serving import PrefixSampledTranslator, Translator
@@ -208,7 +209,7 @@ class StaticCacheDecoding:
                 tokens = self.model.embed_codes(codes[..., slot - 1 : slot], slot - 1)[:, :, 0]
                 positions = torch.full((1, count), self.base + slot - 1)
                 states = self._pass(tokens, first, positions, None if self.trimmed and count == 1 else mask)
-            codes[..., slot] = pick_codes(self.model.head(states).float(), uniforms[..., slot])
+            codes[..., slot] = pick(self.model.head(states).float(), uniforms[..., slot])
         return codes
 
     def _window(self, frame: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from flexlam.core.errors import CheckpointError, OutputError
-from flexlam.core.run_folder import RunFolder, refuse_changed_settings
+from flexlam.core.run_folder import RunFolder, open_or_plan, refuse_changed_settings
 
 CONFIG = {"lam": {"num_slots": 4}, "seed": 0}
 
@@ -104,3 +104,15 @@ def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
                 again()
     with run.claimed():
         pass
+
+
+def test_a_new_run_is_planned_and_an_old_one_continued_with_its_own_settings_only(tmp_path: Path) -> None:
+    path, parents = tmp_path / "run", {"data": "abc"}
+    planned = open_or_plan(path, "lam", CONFIG, parents, resume=False)
+    assert not path.exists()
+    with pytest.raises(CheckpointError, match="is not a run folder"):
+        open_or_plan(path, "lam", CONFIG, parents, resume=True)
+    planned.start(overwrite=False)
+    assert open_or_plan(path, "lam", CONFIG, parents, resume=True).header == planned.header
+    with pytest.raises(OutputError, match="seed"):
+        open_or_plan(path, "lam", {**CONFIG, "seed": 1}, parents, resume=True)

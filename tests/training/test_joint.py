@@ -8,7 +8,7 @@ from flexlam.core.run_folder import RunFolder
 from flexlam.data.labels import LabelBudget
 from flexlam.data.store import FrameStore
 from flexlam.lam.model import LatentActionModel
-from flexlam.training.joint import JointConfig, JointStage, shift, train_joint
+from flexlam.training.joint import JointConfig, JointStage, train_joint
 from flexlam.translator.model import load_translator
 from tiny import loop
 
@@ -50,13 +50,3 @@ def test_a_resumed_joint_run_ends_with_the_same_bits(
         assert file_hash(whole.path / part / "model.safetensors") == file_hash(
             resumed.path / part / "model.safetensors"
         )
-
-
-def test_shift_moves_both_frames_alike_and_keeps_their_size() -> None:
-    images = torch.arange(2 * 1 * 6 * 6, dtype=torch.float32).view(2, 1, 6, 6)
-    both = torch.cat([images, images], dim=1)
-    moved = shift(both, 2, torch.Generator().manual_seed(1))
-    assert moved.shape == both.shape
-    assert torch.equal(moved[:, 0], moved[:, 1])
-    assert not torch.equal(moved, both)
-    assert torch.equal(shift(both, 0, torch.Generator()), both)

@@ -1,6 +1,6 @@
 """Episodes of an actor on named seeds, many games at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,8 +14,6 @@ from flexlam.acting.actor import Actor
 from flexlam.core.errors import ConfigError
 from flexlam.core.seeding import derive_seed
 from flexlam.envs.base import Environment, Step, Suite
-
-_NUM_STEPPERS = 4  # threads that wait for games, which run in processes of their own
 
 
 @dataclass
@@ -47,19 +45,22 @@ class PlayedEpisode:
 class Arena:
     """Running games of one task, in which one actor after another plays. A context manager.
 
+    `num_steppers` threads wait for games, which may run in processes of their own; with 1, one game after another.
+
     Raises:
         ConfigError: there is no such task, or no environment is asked for.
         SuiteError: a game cannot be started.
     """
 
-    def __init__(self, suite: Suite, task: str, num_environments: int) -> None:
+    def __init__(self, suite: Suite, task: str, num_environments: int, num_steppers: int = 4) -> None:
         if num_environments < 1:
             raise ConfigError(f"num_environments is {num_environments}; give 1 or more.")
         self.suite, self.task = suite, task
         self._open = ExitStack()
         try:
             self._games = [self._open.enter_context(suite.make(task)) for _ in range(num_environments)]
-            self._steppers = self._open.enter_context(ThreadPoolExecutor(_NUM_STEPPERS))
+            steppers = self._open.enter_context(ThreadPoolExecutor(num_steppers))
+            self._map: Callable[..., Iterable[Step]] = steppers.map if num_steppers > 1 else map
         except BaseException:
             self._open.close()
             raise
@@ -112,9 +113,7 @@ class Arena:
             active = np.array([episode is not None for episode in slots])
             actions = actor.act(frames, active)
             playing = np.flatnonzero(active).tolist()
-            # Other shares use the cores while this one waits; alone, threads let several games run at once.
-            stepping = self._steppers.map if share[1] == 1 else map
-            steps = list(stepping(_step, [games[slot] for slot in playing], actions[playing]))
+            steps = list(self._map(_step, [games[slot] for slot in playing], actions[playing]))
             for slot, step in zip(playing, steps, strict=True):
                 episode = slots[slot]
                 assert episode is not None

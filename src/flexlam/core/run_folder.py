@@ -168,6 +168,20 @@ class RunFolder:
             raise CheckpointError(f"{self.path / name} cannot be read: {error}. The run is not finished.") from error
 
 
+def open_or_plan(path: Path, kind: str, config: dict[str, Any], parents: dict[str, str], resume: bool) -> RunFolder:
+    """The run to continue, which must have these settings and parents, or a planned one.
+
+    Raises:
+        CheckpointError: there is no such run to continue.
+        OutputError: settings or parents differ from those that it was started with.
+    """
+    if not resume:
+        return RunFolder.plan(path, kind, config, parents)
+    run = RunFolder.open(path, kind)
+    refuse_changed_settings(run, config, parents)
+    return run
+
+
 def refuse_changed_settings(run: RunFolder, config: dict[str, Any], parents: dict[str, str]) -> None:
     """A resumed run continues with its own settings and data only.
 

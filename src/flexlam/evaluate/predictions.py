@@ -35,17 +35,25 @@ def predict_codes(
     drawn = torch.zeros(len(rows), num_samples, policy.num_slots, dtype=torch.long)
     generator = torch_generator(seed, "predictions")
     uniforms = torch.rand(len(rows), num_samples, policy.num_slots, generator=generator)
+    # Rows of one episode follow each other, so a window's frames and codes are those of the rows before.
+    needed = np.unique(np.concatenate([row - np.arange(length + 1) for row, length in zip(rows, lengths, strict=True)]))
+    known = torch.cat(
+        [_encode(lam, store, index, chunk) for chunk in np.array_split(needed, -(-len(needed) // _CHUNK))]
+    )
     for num_blocks in np.unique(lengths):
         members = np.flatnonzero(lengths == num_blocks)
         for chunk in np.array_split(members, -(-len(members) // _CHUNK)):
-            # Rows of one episode follow each other, so the window's frames are those of the rows before.
             window = rows[chunk][:, None] + np.arange(-num_blocks, 1)
             frames = torch.from_numpy(store.frames(index.first[window.ravel()]))
             images = frames_to_images(frames.to(policy.device)).unflatten(0, window.shape)
-            before, after = images[:, :-1].flatten(0, 1), images[:, 1:].flatten(0, 1)
-            codes = lam.encode_images(before, after)[1].unflatten(0, (len(chunk), int(num_blocks)))
+            codes = known[np.searchsorted(needed, window[:, :-1])]
             decoding = Decoding(policy, len(chunk), num_samples)
             hidden = decoding.enter(images, codes)
             numbers = uniforms[chunk].to(policy.device)
             drawn[chunk] = decoding.draw(hidden, policy.num_slots, numbers).cpu()
     return drawn
+
+
+def _encode(lam: LatentActionModel, store: FrameStore, index: TransitionIndex, rows: np.ndarray) -> torch.Tensor:
+    batch = index.batch(store, rows, with_actions=False)
+    return lam.encode(batch.obs, batch.next_obs).indices

@@ -31,6 +31,11 @@ from flexlam.training.labelled import require_actions
 from flexlam.training.pairs import SplitPairs
 from flexlam.translator.serving import Translator
 
+_MANY_EPISODES = 8  # a worker's share of a method's episodes at least, if these are divided
+
+_Share = tuple[int | str, int, tuple[int, int]]
+"""A method (k or a baseline), its number of episodes, and which of them: every n-th from the i-th on (i, n)."""
+
 
 class ReturnsConfig(ContenderConfig):
     """Settings of a measurement of returns."""
@@ -110,35 +115,35 @@ def _measure_task(
 ) -> tuple[dict[str, Any], PlayedEpisode]:
     """One task: rows, baselines, comparisons; and the first episode of the full code."""
     count = config.fewer_episodes.get(task, config.num_episodes)
-    workers = min(config.num_workers, count)
-    slots = max(1, min(config.num_environments, count) // workers)
-    num_methods = len(lengths) + len(config.baselines)
+    plan = _plan_shares(lengths, count, config)
+    slots = max(1, min(config.num_environments // len(plan), count))
 
     def play(worker: int) -> dict[int | str, list[PlayedEpisode]]:
-        """This worker's share of the episodes of every method."""
-        share, rule = (worker, workers), config.rule
+        """The episodes that are this worker's."""
+        rule = config.rule
         played: dict[int | str, list[PlayedEpisode]] = {}
-        shown = progress(num_methods, task, "method") if worker == 0 else nullcontext()
-        with Arena(suite, task, slots) as arena, shown as bar:
-            for method in (*lengths, *config.baselines):
+        shown = progress(len(plan[worker]), task, "method") if worker == 0 else nullcontext()
+        steppers = 1 if len(plan) > 1 else 4  # other workers use the cores while this one waits for a game
+        with Arena(suite, task, slots, steppers) as arena, shown as bar:
+            for method, wanted, share in plan[worker]:
                 if isinstance(method, int):
                     actor: Callable[[int], Actor] = partial(contenders.agent, method, rule)
                 elif method == "constant":
                     actor = _best_constant(arena, pairs, config)
                 else:
                     actor = partial(contenders.others[method], task, rule)
-                beside = method in CLONES or (method in lengths[:-1] and method != 0)
-                wanted = min(count, config.num_episodes_beside or count) if beside else count
                 kept = int(method == max(lengths))
                 played[method] = arena.play(actor, wanted, config.seed, share=share, num_kept=kept, note=_codes)
                 if bar is not None:
                     bar.update()
         return played
 
-    shares = run_in_shares(play, workers)
+    shares = run_in_shares(play, len(plan))
     played = {
-        method: sorted(chain.from_iterable(share[method] for share in shares), key=lambda episode: episode.number)
-        for method in shares[0]
+        method: sorted(
+            chain.from_iterable(share.get(method, ()) for share in shares), key=lambda episode: episode.number
+        )
+        for method in (*lengths, *config.baselines)
     }
     reference = suite.reference(task)
     rows = {k: _returns(played[k]) for k in lengths}
@@ -153,6 +158,26 @@ def _measure_task(
         "comparisons": _compare(rows, others),
     }
     return result, played[max(lengths)][0]
+
+
+def _plan_shares(lengths: tuple[int, ...], count: int, config: ReturnsConfig) -> list[list[_Share]]:
+    """What each worker plays: a share of the episodes of a method that has many, whole methods that have few.
+
+    A step with few games takes little less time than one with several, so those are not divided.
+    """
+    workers = min(config.num_workers, count)
+    plan: list[list[_Share]] = [[] for _ in range(workers)]
+    num_whole = 0
+    for method in (*lengths, *config.baselines):
+        beside = method in CLONES or (method in lengths[:-1] and method != 0)
+        wanted = min(count, config.num_episodes_beside or count) if beside else count
+        if wanted >= workers * _MANY_EPISODES:
+            for worker in range(workers):
+                plan[worker].append((method, wanted, (worker, workers)))
+        else:
+            plan[num_whole % workers].append((method, wanted, (0, 1)))
+            num_whole += 1
+    return plan
 
 
 def _codes(actor: Any, slot: int) -> np.ndarray | None:

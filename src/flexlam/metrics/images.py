@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
 
 from flexlam.core.errors import DataError
 
@@ -60,12 +59,20 @@ def _ssim(a: Float[Tensor, "B C H W"], b: Float[Tensor, "B C H W"]) -> Float[Ten
 
 
 def _blur(images: Float[Tensor, "N B C H W"]) -> Float[Tensor, "N B C H W"]:
-    """Gaussian window, one axis after the other, over mirrored borders."""
-    offsets = torch.arange(_WINDOW, dtype=images.dtype, device=images.device) - _WINDOW // 2
-    window = torch.exp(-0.5 * (offsets / _SIGMA).square())
-    window = (window / window.sum()).view(1, 1, 1, -1)
-    padded = pad(images.reshape(-1, 1, *images.shape[-2:]), (_WINDOW // 2,) * 4, mode="reflect")
-    return conv2d(conv2d(padded, window), window.movedim(-1, -2)).view(images.shape)
+    """Gaussian window over mirrored borders, as one product an axis: convolution of single channels is far slower."""
+    height, width = images.shape[-2:]
+    blurred: Tensor = _blur_matrix(height).to(images) @ images @ _blur_matrix(width).to(images).mT
+    return blurred
+
+
+def _blur_matrix(size: int) -> Float[Tensor, "L L"]:
+    """What each pixel of a line takes from the others; weights that reach over an end are mirrored at it."""
+    offsets = torch.arange(-(_WINDOW // 2), _WINDOW // 2 + 1)
+    window = torch.exp(-0.5 * (offsets.double() / _SIGMA).square())
+    sources = (torch.arange(size)[:, None] + offsets).abs()
+    sources = size - 1 - (size - 1 - sources).abs()
+    weights = (window / window.sum()).expand(size, -1)
+    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, sources, weights)
 
 
 def _unit(batch: Tensor) -> Float[Tensor, "B C H W"]:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from flexlam.nn.causal import KeyValueCache, lay_out
+from flexlam.nn.sampling import pick
 from flexlam.policy.autoregressive import SequenceModel
 from flexlam.policy.context import window_start
 
@@ -115,7 +116,7 @@ class Decoding:
             if slot > 0:
                 states = self._extend(codes[..., slot - 1], slot - 1)
             of_slot = self.model.head(states).float()
-            codes[..., slot] = of_slot.argmax(-1) if uniforms is None else pick_codes(of_slot, uniforms[..., slot])
+            codes[..., slot] = of_slot.argmax(-1) if uniforms is None else pick(of_slot, uniforms[..., slot])
             if scores is not None:
                 scores.append(of_slot)
         return codes
@@ -199,15 +200,8 @@ class Decoding:
 
     def _branches(self, base: list[int], slot: int, num_seen: int) -> Tensor:
         """(B, 1, S, num_seen): each draw sees everything before the draws, and its own codes."""
-        bases = torch.tensor(sorted(set(base)) if len(set(base)) == 1 else base, device=self.model.device)
+        bases = torch.tensor(base[:1] if len(set(base)) == 1 else base, device=self.model.device)
         behind = torch.arange(num_seen, device=self.model.device) - bases[:, None]  # (B, num_seen)
         draw = torch.arange(self.num_samples, device=self.model.device)
         own = (behind[:, None] % self.num_samples == draw[:, None]) & (behind[:, None] < (slot + 1) * self.num_samples)
         return ((behind[:, None] < 0) | own)[:, None]
-
-
-def pick_codes(scores: Tensor, uniforms: Tensor) -> Tensor:
-    """Codes by inverting the distribution: the same uniform number picks the same code in any batch."""
-    cumulated = torch.softmax(scores, -1).cumsum(-1)
-    picked = torch.searchsorted(cumulated, uniforms[..., None].to(cumulated.dtype) * cumulated[..., -1:])
-    return picked[..., 0].clamp_max(scores.shape[-1] - 1)

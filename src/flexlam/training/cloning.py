@@ -19,6 +19,7 @@ from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
 from flexlam.nn.patches import frames_to_images
 from flexlam.policy.regression import CloningPolicy
+from flexlam.training.augmentation import shift_frames
 from flexlam.training.fit import FitConfig, fit_with_folds, seeded
 from flexlam.training.labelled import require_actions
 from flexlam.training.optimizer import OptimizerConfig, build_optimizers, set_learning_rate
@@ -180,19 +181,6 @@ class _CloningProblem:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             scores = model(prev_obs, obs)
         return self.codec.loss(scores.float().cpu(), self.actions[rows]).mean()
-
-
-def shift_frames(
-    frames: UInt8[Tensor, "B H W C"], max_shift: int, generator: torch.Generator
-) -> UInt8[Tensor, "B H W C"]:
-    """Move each frame by its own random offset of up to `max_shift` pixels each way, edges repeated."""
-    if max_shift == 0:
-        return frames
-    height, width = frames.shape[1:3]
-    around = (max_shift, max_shift)
-    padded = torch.from_numpy(np.pad(frames.numpy(), ((0, 0), around, around, (0, 0)), mode="edge"))
-    offsets = torch.randint(0, 2 * max_shift + 1, (len(frames), 2), generator=generator).tolist()
-    return torch.stack([frame[y : y + height, x : x + width] for frame, (y, x) in zip(padded, offsets, strict=True)])
 
 
 def frame_positions(index: TransitionIndex) -> tuple[np.ndarray, np.ndarray]:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from flexlam.core.config import Config, component
 from flexlam.core.machine import choose_device
-from flexlam.core.run_folder import RunFolder, refuse_changed_settings
+from flexlam.core.run_folder import RunFolder, open_or_plan
 from flexlam.core.seeding import seeded_torch, torch_generator
 from flexlam.data.labels import LabelBudget, LabelSet, choose_labels
 from flexlam.data.loader import BatchSampler
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images
+from flexlam.training.augmentation import shift_frames
 from flexlam.training.labelled import encode_labelled, require_actions
 from flexlam.training.lam import images_of, log_health
 from flexlam.training.loop import LoopConfig, train
@@ -80,9 +81,8 @@ class JointStage:
         obs, next_obs = images_of(self.pairs, self.pairs.train, self.sampler.rows(step), lam.device)
         decoder_loss, _ = lam.loss(obs, next_obs, generator)
         batch = self.pairs.train.batch(self.pairs.store, self.rows[self.label_sampler.rows(step)])
-        both = torch.cat([frames_to_images(batch.obs), frames_to_images(batch.next_obs)], dim=1)
-        both = shift(both, self.config.max_shift, generator).to(lam.device)
-        latents, _ = lam.encode_images(*both.chunk(2, dim=1))
+        both = shift_frames(torch.cat([batch.obs, batch.next_obs], dim=-1), self.config.max_shift, generator)
+        latents, _ = lam.encode_images(*frames_to_images(both.to(lam.device)).chunk(2, dim=1))
         assert batch.prev_action is not None and batch.action is not None  # require_actions has seen to it
         prev_action, action = batch.prev_action.to(lam.device), batch.action.to(lam.device)
         with seeded_torch(self.config.training.seed, "dropout", step):
@@ -110,13 +110,9 @@ def train_joint(
     labels = choose_labels(pairs.train, pairs.store, config.labels, config.training.seed, config.draw)
     parents = {"lam": model.hash or "", "data": pairs.store.content_hash}
     values = {**config.model_dump(mode="json"), "pairs": lam_run.pairs.model_dump(mode="json")}
-    if resume:
-        run = RunFolder.open(out, KIND)
-        refuse_changed_settings(run, values, parents)
-        if run.finished and (run.path / "translator" / "manifest.json").exists():
-            return run
-    else:
-        run = RunFolder.plan(out, KIND, values, parents)
+    run = open_or_plan(out, KIND, values, parents, resume)
+    if resume and run.finished and (run.path / "translator" / "manifest.json").exists():
+        return run
     require_trackers(config.training.trackers)
     stage = JointStage(config, model, pairs, labels, run)
     if not resume:
@@ -127,13 +123,3 @@ def train_joint(
     new_hash = model.save_pretrained(run.model, parents=parents, pairs=values["pairs"])
     save_translator(stage.translator, run.path / "translator", new_hash)
     return run
-
-
-def shift(images: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
-    """Move each image of a batch (B, C, H, W) by its own random offset, edges repeated."""
-    if max_shift == 0:
-        return images
-    height, width = images.shape[-2:]
-    padded = nn.functional.pad(images, [max_shift] * 4, mode="replicate")
-    offsets = torch.randint(0, 2 * max_shift + 1, (len(images), 2), generator=generator).tolist()
-    return torch.stack([image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, offsets, strict=True)])

@@ -11,7 +11,7 @@ from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.config import Config
 from flexlam.core.machine import choose_device
 from flexlam.core.progress import say
-from flexlam.core.run_folder import RunFolder, refuse_changed_settings
+from flexlam.core.run_folder import RunFolder, open_or_plan
 from flexlam.core.seeding import numpy_generator, torch_generator
 from flexlam.data.loader import BatchSampler
 from flexlam.data.transitions import TransitionIndex
@@ -69,13 +69,9 @@ def train_lam(config: LamRunConfig, data: Path, out: Path, overwrite: bool = Fal
     pairs = load_pairs(data, config.pairs)
     parents = {"data": pairs.store.content_hash}
     values = config.model_dump(mode="json")
-    if resume:
-        run = RunFolder.open(out, KIND)
-        refuse_changed_settings(run, values, parents)
-        if run.finished:
-            return run
-    else:
-        run = RunFolder.plan(out, KIND, values, parents)
+    run = open_or_plan(out, KIND, values, parents, resume)
+    if resume and run.finished:
+        return run
     require_trackers(config.training.trackers)
     stage = LamStage(config, pairs, run)
     if not resume:

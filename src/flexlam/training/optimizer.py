@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from flexlam.core.config import Config
+from flexlam.training.muon import BatchedMuon
 
 _HIDDEN = re.compile(r"(blocks|layers)\.\d")
 """Matrices that map one hidden state to the next; embeddings and heads are none."""
@@ -49,7 +50,7 @@ def build_optimizers(module: nn.Module, config: OptimizerConfig) -> list[torch.o
         torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=(0.9, 0.95), fused=True)
     ]
     if hidden:
-        optimizers.append(torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(BatchedMuon(hidden, rate, decay))
     return optimizers
 
 

@@ -11,7 +11,7 @@ from flexlam.core.config import Config
 from flexlam.core.errors import ConfigError
 from flexlam.core.machine import choose_device
 from flexlam.core.progress import say
-from flexlam.core.run_folder import RunFolder, refuse_changed_settings
+from flexlam.core.run_folder import RunFolder, open_or_plan
 from flexlam.core.seeding import numpy_generator
 from flexlam.data.loader import BatchSampler
 from flexlam.data.transitions import TransitionIndex
@@ -59,16 +59,15 @@ class WindowIndex:
     """
 
     def __init__(self, index: TransitionIndex) -> None:
-        self.starts = np.arange(len(index))
         last_rows = np.append(np.flatnonzero(np.diff(index.episode)), len(index) - 1)
-        self.lasts = last_rows[np.searchsorted(last_rows, self.starts)]
+        self.lasts = last_rows[np.searchsorted(last_rows, np.arange(len(index)))]
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.lasts)
 
     def rows(self, windows: np.ndarray, num_blocks: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (W, n) of the index, and whether each still lies in the episode (behind it the last row repeats)."""
-        rows = self.starts[windows][:, None] + np.arange(num_blocks)
+        rows = windows[:, None] + np.arange(num_blocks)
         lasts = self.lasts[windows][:, None]
         return np.minimum(rows, lasts), rows <= lasts
 
@@ -156,13 +155,9 @@ def train_policy(
     pairs = load_pairs(data, lam_run.pairs, model.frame_shape)
     parents = {"lam": model.hash or "", "data": pairs.store.content_hash}
     values = config.model_dump(mode="json")
-    if resume:
-        run = RunFolder.open(out, KIND)
-        refuse_changed_settings(run, values, parents)
-        if run.finished:
-            return run
-    else:
-        run = RunFolder.plan(out, KIND, values, parents)
+    run = open_or_plan(out, KIND, values, parents, resume)
+    if resume and run.finished:
+        return run
     require_trackers(config.training.trackers)
     stage = PolicyStage(config, model, pairs, run)
     if not resume:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flexlam.core.action import ActionSpec
+from flexlam.nn.sampling import pick
 
 
 class ActionCodec(nn.Module):
@@ -72,9 +73,7 @@ class ActionCodec(nn.Module):
         """
         drawn = self.predict(outputs)
         for dim, logits in enumerate(self._logits(outputs) if temperature > 0 else ()):
-            cumulated = torch.softmax(logits / temperature, -1).cumsum(-1)
-            picked = torch.searchsorted(cumulated, uniforms[:, dim : dim + 1] * cumulated[:, -1:])[:, 0]
-            drawn[:, dim] = picked.clamp_max(logits.shape[-1] - 1)
+            drawn[:, dim] = pick(logits / temperature, uniforms[:, dim])
         return drawn
 
     def correct(self, outputs: Float[Tensor, "B O"], actions: Float[Tensor, "B A"]) -> Bool[Tensor, "B"]:
