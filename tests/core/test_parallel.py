@@ -1,25 +1,49 @@
-"""Shares of work in copies of this process: what they return, raise, and how they may die."""
+"""Jobs in copies of this process: what they return, raise, and how they may die."""
 
 import os
 import signal
+import time
 
 import pytest
 import torch
 
 from flexlam.core.errors import FlexlamError, SuiteError
-from flexlam.core.parallel import run_in_shares
+from flexlam.core.parallel import run_jobs
 
 
-@pytest.mark.parametrize("num_workers", [1, 3])
-def test_every_share_comes_back_in_its_place(num_workers: int) -> None:
+@pytest.mark.parametrize("num_workers", [1, 2, 9])
+def test_every_result_comes_back_in_its_place(num_workers: int) -> None:
     weights = torch.arange(4.0)  # held by the copies, never sent
-    found = run_in_shares(lambda number: float((weights @ weights) * number), num_workers)
-    assert found == [14.0 * number for number in range(num_workers)]
+    done: list[None] = []
+    found = run_jobs(lambda number: float((weights @ weights) * number), 5, num_workers, lambda: done.append(None))
+    assert found == [14.0 * number for number in range(5)]
+    assert len(done) == 5
+
+
+def test_tensors_outlive_the_worker_that_made_them() -> None:
+    def slow_to_read() -> None:
+        time.sleep(0.3)  # meanwhile the other worker ends
+
+    found = run_jobs(lambda number: torch.full((1000,), float(number)), 2, 2, slow_to_read)
+    assert [float(tensor.mean()) for tensor in found] == [0.0, 1.0]
+
+
+def test_no_jobs_are_no_work() -> None:
+    assert run_jobs(lambda number: number, 0, 2) == []
 
 
 def test_workers_are_processes_of_their_own() -> None:
-    assert os.getpid() not in run_in_shares(lambda number: os.getpid(), 2)
-    assert run_in_shares(lambda number: os.getpid(), 1) == [os.getpid()]
+    assert os.getpid() not in run_jobs(lambda number: os.getpid(), 2, 2)
+    assert run_jobs(lambda number: os.getpid(), 2, 1) == [os.getpid()] * 2
+
+
+def test_who_is_done_takes_the_next_job() -> None:
+    def work(number: int) -> int:
+        time.sleep(1.0 if number == 0 else 0.01)
+        return os.getpid()
+
+    first, *others = run_jobs(work, 5, 2)
+    assert len(set(others)) == 1 and first not in others
 
 
 def test_what_a_worker_raises_is_raised_here() -> None:
@@ -29,7 +53,7 @@ def test_what_a_worker_raises_is_raised_here() -> None:
         return number
 
     with pytest.raises(SuiteError, match="crashed"):
-        run_in_shares(work, 2)
+        run_jobs(work, 2, 2)
 
 
 def test_a_worker_that_is_killed_is_told_of() -> None:
@@ -38,4 +62,4 @@ def test_a_worker_that_is_killed_is_told_of() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(FlexlamError, match="ended with code -9"):
-        run_in_shares(work, 2)
+        run_jobs(work, 2, 2)

@@ -26,7 +26,9 @@ BRIEF = FIT.model_copy(update={"max_steps": 10})
 CLONING = CloningConfig(
     network=CloningPolicy.Config(channels=(8, 8), hidden_dim=16), num_steps=3, fit=BRIEF, device="cpu"
 )
-CONFIG = ContenderConfig(labels=LabelBudget(count=60), fit=BRIEF, idm_fit=BRIEF, cloning=CLONING)
+CONFIG = ContenderConfig(
+    labels=LabelBudget(count=60), fit=BRIEF, idm_fit=BRIEF, cloning=CLONING, num_shuffles=3, num_workers=1
+)
 RULE = DrawRule(num_samples=2, temperature=0.5)
 
 
@@ -40,8 +42,10 @@ def trained(parts: Parts) -> Contenders:
 
 
 def test_everybody_is_there_and_acts(trained: Contenders, parts: Parts) -> None:
-    assert set(trained.others) == {"random", "marginal", "markov", "shuffled", *CLONES}
+    assert set(trained.others) == {"random", "marginal", "markov", *CLONES}
+    assert len(trained.shuffled) == 3
     makers = {name: lambda slots, make=make: make("short", RULE, slots) for name, make in trained.others.items()}
+    makers |= {f"shuffle {n}": lambda slots, make=make: make(2, RULE, slots) for n, make in enumerate(trained.shuffled)}
     makers |= {f"k{k}": lambda slots, k=k: trained.agent(k, RULE, slots) for k in range(parts.lam.num_slots + 1)}
     with Arena(SquareSuite(), "short", 2) as arena:
         for name, make in makers.items():
@@ -54,8 +58,9 @@ def test_an_agent_is_made_for_a_k_a_rule_and_a_number_of_slots(trained: Contende
     agent = trained.agent(2, RULE, 5)
     assert (agent.prefix_length, agent.rule, agent.num_environments) == (2, RULE, 5)
     assert agent.translator is trained.translator and not trained.translator.config.use_prev_action
-    control = trained.others["shuffled"]("short", RULE, 5)
+    control = trained.shuffled[0](parts.lam.num_slots, RULE, 5)
     assert isinstance(control, Agent) and control.prefix_length == parts.lam.num_slots
+    assert control.translator is not trained.translator
     clone = trained.others["cloning"]("short", RULE, 5)
     assert isinstance(clone, CloningActor) and clone._temperature == RULE.temperature
 
@@ -89,15 +94,18 @@ def test_all_learn_from_the_same_labels_and_the_control_from_shuffled_codes(
     keep("clone_labels")
     keep("pseudo_label")
     trained = train(parts)
-    own, shuffled = given["translators"]
+    own, *others = given["translators"]
     rows, rows_of_idm = given["clone_labels"][2], given["pseudo_label"][2]
     np.testing.assert_array_equal(rows, rows_of_idm)
     assert trained.num_labels == len(own) == len(set(rows.tolist())) == 60
     assert parts.pairs.store.actions is not None
     np.testing.assert_array_equal(own.action, parts.pairs.store.actions[parts.pairs.train.first[rows]])
-    assert torch.equal(own.action, shuffled.action) and not torch.equal(own.latents, shuffled.latents)
-    as_sets = [sorted(latents.flatten(1).tolist()) for latents in (own.latents, shuffled.latents)]
-    assert as_sets[0] == as_sets[1], "the same codes, dealt to other transitions"
+    assert len(others) == 3
+    for shuffled in others:
+        assert torch.equal(own.action, shuffled.action) and not torch.equal(own.latents, shuffled.latents)
+        as_sets = [sorted(latents.flatten(1).tolist()) for latents in (own.latents, shuffled.latents)]
+        assert as_sets[0] == as_sets[1], "the same codes, dealt to other transitions"
+    assert not torch.equal(others[0].latents, others[1].latents), "each shuffle is another one"
 
 
 def test_a_share_of_labels_is_counted(parts: Parts) -> None:

@@ -193,6 +193,18 @@ def test_one_seed_gives_one_result_and_another_one_another(parts: Parts) -> None
     assert other["tasks"][0]["rows"] != first["tasks"][0]["rows"]
 
 
+def test_each_share_of_the_shuffled_agents_episodes_is_that_of_another_shuffle(
+    parts: Parts, played: list[tuple[str, Actor, list[float]]]
+) -> None:
+    changes = {"baselines": ("shuffled",), "tasks": ("short",), "prefix_lengths": (0, 4), "num_episodes": 25}
+    (task,) = measure(parts, **changes, num_shuffles=4).results["tasks"]
+    assert len(task["baselines"]["shuffled"]["episode_returns"]) == 25
+    *_, first, second, third = [(actor, found) for _, actor, found in played]
+    assert [len(found) for _, found in (first, second, third)] == [9, 8, 8], "too few for a fourth share"
+    assert len({id(actor.translator) for actor, _ in (first, second, third) if isinstance(actor, Agent)}) == 3
+    assert task["baselines"]["shuffled"]["episode_returns"][1::3] == second[1]
+
+
 def test_the_best_constant_is_chosen_on_validation_episodes(
     parts: Parts, played: list[tuple[str, Actor, list[float]]]
 ) -> None:

@@ -1,9 +1,10 @@
-"""Work in shares by copies of this process: they hold all that it holds, so nothing has to be sent to them."""
+"""Jobs done by copies of this process: they hold all that it holds, so nothing has to be sent to them."""
 
 import multiprocessing
+import pickle
 import sys
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from flexlam.core.errors import FlexlamError
@@ -11,57 +12,85 @@ from flexlam.core.errors import FlexlamError
 Result = TypeVar("Result")
 
 
-def run_in_shares(work: Callable[[int], Result], num_workers: int) -> list[Result]:
-    """`work(0)` .. `work(num_workers − 1)`, each in a forked process with one thread, and what they return.
+def run_jobs(
+    work: Callable[[int], Result],
+    num_jobs: int,
+    num_workers: int,
+    on_done: Callable[[], object] = lambda: None,
+) -> list[Result]:
+    """`work(0)` .. `work(num_jobs − 1)`, begun in that order by forked processes of one thread each; what they return.
 
-    In this process, one after the other, where there is only one, the system cannot fork, or a GPU is in use (a copy
-    could not use it). Results travel pickled.
+    In this process, one after the other, where there is only one worker, the system cannot fork, or a GPU is in use (a
+    copy could not use it). Results travel pickled. `on_done` is called here after each job.
 
     Raises:
         FlexlamError: a worker died without a word; whatever a worker raises is raised here.
     """
     import torch
 
-    if num_workers == 1 or sys.platform != "linux" or torch.cuda.is_initialized():
-        return [work(number) for number in range(num_workers)]
+    num_workers = min(num_workers, num_jobs)
+    if num_workers <= 1 or sys.platform != "linux" or torch.cuda.is_initialized():
+        results = []
+        for number in range(num_jobs):
+            results.append(work(number))
+            on_done()
+        return results
     context = multiprocessing.get_context("fork")
-    workers = []
+    counter = context.Value("i", 0)
+    workers: dict[Any, Any] = {}  # pipe -> process
     try:
-        for number in range(num_workers):
+        for _ in range(num_workers):
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(work, number, theirs))
+            process = context.Process(target=_work, args=(work, num_jobs, counter, theirs))
             process.start()
             theirs.close()
-            workers.append((process, ours))
-        return [_receive(process, pipe) for process, pipe in workers]
+            workers[ours] = process
+        return _gather(workers, num_jobs, on_done)
     finally:
-        for process, pipe in workers:
+        for pipe, process in workers.items():
             process.terminate()
             process.join()
             pipe.close()
 
 
-def _work(work: Callable[[int], Any], number: int, pipe: Connection) -> None:
+def _work(work: Callable[[int], Any], num_jobs: int, counter: Any, pipe: Connection) -> None:
     import torch
 
     torch.set_num_threads(1)  # the threads of the parent are not in its copy
-    try:
-        message: tuple[bool, Any] = (True, work(number))
-    except BaseException as error:
-        message = (False, error)
-    pipe.send(message)
-    pipe.close()
+    while True:
+        with counter.get_lock():
+            number = counter.value
+            counter.value += 1
+        if number >= num_jobs:
+            pipe.close()
+            return
+        try:
+            message = pickle.dumps((number, None, work(number)))
+        except BaseException as error:
+            message = pickle.dumps((number, error, None))
+        pipe.send_bytes(message)  # `send` would share the memory of tensors, and it ends with this process
 
 
-def _receive(process: Any, pipe: Connection) -> Any:
-    try:
-        succeeded, result = pipe.recv()
-    except EOFError:
-        process.join()
-        raise FlexlamError(
-            f"A worker process ended with code {process.exitcode} before it was done. Look at the memory that is left, "
-            "or do with one worker."
-        ) from None
-    if not succeeded:
-        raise result
-    return result
+def _gather(workers: dict[Any, Any], num_jobs: int, on_done: Callable[[], object]) -> list[Any]:
+    results: dict[int, Any] = {}
+    open_pipes = list(workers)
+    while len(results) < num_jobs:
+        ready: Any
+        for ready in wait(open_pipes):
+            try:
+                number, error, result = pickle.loads(ready.recv_bytes())
+            except EOFError:
+                open_pipes.remove(ready)
+                process = workers[ready]
+                process.join()
+                if process.exitcode:
+                    raise FlexlamError(
+                        f"A worker process ended with code {process.exitcode} before it was done. Look at the memory "
+                        "that is left, or do with one worker."
+                    ) from None
+                continue
+            if isinstance(error, BaseException):
+                raise error
+            results[number] = result
+            on_done()
+    return [results[number] for number in range(num_jobs)]

@@ -1,8 +1,8 @@
 """How well a few labels turn codes into actions, at every prefix length, beside what needs no codes at all."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from flexlam.core.config import Config, component
-from flexlam.core.parallel import run_in_shares
+from flexlam.core.parallel import run_jobs
 from flexlam.core.progress import progress
 from flexlam.core.seeding import torch_generator
 from flexlam.data.labels import LabelBudget, choose_labels
@@ -31,6 +31,9 @@ from flexlam.translator.inverse_dynamics import PreviousActionModel
 from flexlam.translator.serving import PrefixSampledTranslator, Translator
 
 _NUM_TEST = 4000  # test transitions at most; the same ones for every method
+
+_Draw = dict[tuple[str, int], tuple[float, float]]
+"""Test loss and accuracy of some methods on one draw of the labels; by name, and k where there is one."""
 
 
 class AlignmentConfig(Config):
@@ -53,7 +56,7 @@ class AlignmentConfig(Config):
     num_samples: int = Field(default=8, ge=1)
     """Predicted latent actions of a transition over which the translator's scores are averaged, as an agent does."""
     num_workers: int = Field(default=2, ge=1)
-    """Processes that share the draws, with one thread each."""
+    """Processes that share the fits, with one thread each."""
     seed: int = 0
     """Draws, weights and folds follow from it."""
 
@@ -70,7 +73,7 @@ class _Scores:
         self.accuracies.append(accuracy)
 
     @classmethod
-    def gather(cls, draws: Sequence[dict[tuple[str, int], tuple[float, float]]], key: tuple[str, int]) -> "_Scores":
+    def gather(cls, draws: Sequence[_Draw], key: tuple[str, int]) -> "_Scores":
         """Those of the draws in which it was measured."""
         scores = cls()
         for draw in draws:
@@ -109,12 +112,12 @@ def measure_alignment(
     test = encode_labelled(model, pairs.store, pairs.test, test_rows)
     shuffled_test = test.with_shuffled_codes(torch_generator(config.seed, "shuffle", "test"))
     predicted = None if policy is None else _predict(model, policy, pairs, test_rows, test, config)
+    choose = partial(choose_labels, pairs.train, pairs.store, config.labels, config.seed)
 
-    def measure(draw: int) -> dict[tuple[str, int], tuple[float, float]]:
-        """Test loss and accuracy of everybody, fitted on one draw of the labels; by name, and k where there is one."""
-        rows = choose_labels(pairs.train, pairs.store, config.labels, config.seed, draw).rows
+    def measure_codes(draw: int) -> _Draw:
+        """Of translators fitted on one draw of the labels, and what needs no more than they."""
+        rows, seed = choose(draw).rows, config.seed + draw
         labels = encode_labelled(model, pairs.store, pairs.train, rows)
-        seed = config.seed + draw
         translator = fit_translator(config.translator, spec, model, labels, config.fit, seed).model
         found = {("encoded", k): _score(translator, test, k) for k in lengths}
         if predicted is not None:
@@ -123,13 +126,22 @@ def measure_alignment(
         control = fit_translator(config.translator, spec, model, shuffled, config.fit, seed).model
         found["shuffled", 0] = _score(control, shuffled_test, model.num_slots)
         found["previous_action_same_labels", 0] = _score_previous(labels, test, spec)
-        if draw < config.idm_draws:
-            network, use_prev_action = config.translator.network, config.translator.use_prev_action
-            idm = fit_inverse_dynamics(model, pairs, rows, network, use_prev_action, config.idm_fit, seed)
-            found["idm", 0] = _summarise(idm, inverse_dynamics_scores(idm, pairs.store, pairs.test, test_rows), test)
         return found
 
-    draws = _measure_draws(measure, config)
+    def measure_idm(draw: int) -> _Draw:
+        rows, network = choose(draw).rows, config.translator.network
+        use_prev_action, seed = config.translator.use_prev_action, config.seed + draw
+        idm = fit_inverse_dynamics(model, pairs, rows, network, use_prev_action, config.idm_fit, seed)
+        return {("idm", 0): _summarise(idm, inverse_dynamics_scores(idm, pairs.store, pairs.test, test_rows), test)}
+
+    slow = min(config.idm_draws, config.num_draws)  # these are begun first
+    with progress(slow + config.num_draws, "Alignment", "fit") as bar:
+        draws = run_jobs(
+            lambda job: measure_idm(job) if job < slow else measure_codes(job - slow),
+            slow + config.num_draws,
+            config.num_workers,
+            bar.update,
+        )
     by_k = {k: _Scores.gather(draws, ("encoded", k)) for k in lengths}
     predicted_by_k = {k: _Scores.gather(draws, ("predicted", k)) for k in lengths}
     baselines = {name: _Scores.gather(draws, (name, 0)) for name in ("idm", "shuffled", "previous_action_same_labels")}
@@ -149,7 +161,7 @@ def measure_alignment(
         "baselines": {name: value for name, value in results.items() if value is not None},
         "comparisons": _compare(by_k[max(by_k)].losses, results),
         "translator": config.translator.name,
-        "num_labels": len(choose_labels(pairs.train, pairs.store, config.labels, config.seed, 0)),
+        "num_labels": len(choose(0)),
         "num_draws": config.num_draws,
         "num_test": len(test),
         "action_names": list(spec.names),
@@ -163,26 +175,6 @@ def encode_actions_only(index: TransitionIndex, store: Any) -> Labelled:
     before[previous < 0] = np.nan
     nothing = torch.zeros(len(first), 0, 0)
     return Labelled(nothing, torch.from_numpy(before), torch.from_numpy(store.actions[first]))
-
-
-def _measure_draws(
-    measure: Callable[[int], dict[tuple[str, int], tuple[float, float]]], config: AlignmentConfig
-) -> list[dict[tuple[str, int], tuple[float, float]]]:
-    """Every draw, in their order; workers take turns, so that the first ones, with their slow baseline, are shared."""
-    workers = min(config.num_workers, config.num_draws)
-
-    def share(worker: int) -> list[dict[tuple[str, int], tuple[float, float]]]:
-        mine = range(worker, config.num_draws, workers)
-        found = []
-        with progress(len(mine), "Alignment", "draw") if worker == 0 else nullcontext() as bar:
-            for draw in mine:
-                found.append(measure(draw))
-                if bar is not None:
-                    bar.update()
-        return found
-
-    shares = run_in_shares(share, workers)
-    return [shares[draw % workers][draw // workers] for draw in range(config.num_draws)]
 
 
 def _compare(losses: list[float], baselines: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from flexlam.acting.actor import Actor
 from flexlam.acting.agent import Agent, DrawRule
@@ -20,6 +22,7 @@ from flexlam.acting.baselines import (
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config, component
 from flexlam.core.machine import Precision
+from flexlam.core.parallel import run_jobs
 from flexlam.core.seeding import torch_generator
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.store import FrameStore
@@ -48,7 +51,7 @@ class ContenderConfig(Config):
     """Settings of everybody who acts."""
 
     translator: component(TranslatorConfig) = PrefixSampledTranslator.Config(use_prev_action=False)  # type: ignore[valid-type]
-    """The agent's translator. An agent that is given a_{t-1} tends to repeat itself (docs/log.md)."""
+    """The agent's translator. An agent that is given a_{t-1} tends to repeat itself (docs/decisions.md)."""
     labels: LabelBudget = LabelBudget(count=256)
     """How many labels, and from where."""
     draw: int = 0
@@ -65,6 +68,10 @@ class ContenderConfig(Config):
     """How the inverse dynamics model that gives pseudo-labels is fitted."""
     baselines: tuple[Baseline, ...] = ("random", *BLIND, "shuffled", *CLONES)
     """Whom to compare with."""
+    num_shuffles: int = Field(default=4, ge=1)
+    """Shuffles of the codes from which controls learn; episodes are shared among them, for one may succeed by luck."""
+    num_workers: int = Field(default=2, ge=1)
+    """Processes that share fits and episodes, each with one thread and an actor of its own; use 1 with a GPU."""
     seed: int = 0
     """Weights, label draws and everything drawn while acting follow from it."""
 
@@ -75,8 +82,10 @@ class Contenders:
 
     agent: Callable[[int, DrawRule, int], Agent]
     """The agent at a k, under a rule, in a number of slots."""
+    shuffled: tuple[Callable[[int, DrawRule, int], Agent], ...]
+    """The same with translators that learned from the codes of other transitions, each from another shuffle."""
     others: dict[str, Maker]
-    """Baselines by name; "constant" is missing, because which constant is a choice of its own."""
+    """The other baselines by name; "constant" is missing, because which constant is a choice of its own."""
     translator: Translator
     """That of the agent."""
     num_labels: int
@@ -97,24 +106,39 @@ def train_contenders(
         require_single_choice(spec)  # now, not when everybody else has acted
     rows = choose_labels(pairs.train, store, config.labels, seed, config.draw).rows
     labels = encode_labelled(lam, store, pairs.train, rows)
-    translator = fit_translator(config.translator, spec, lam, labels, config.fit, seed).model
 
-    def agent(speaking: Translator, k: int, rule: DrawRule, slots: int) -> Agent:
-        return Agent(lam, policy, speaking, k, rule, slots, config.precision)
+    fits: dict[str, Callable[[], Any]] = {"agent": lambda: _fit(lam, labels, config, spec)}
+    if "cloning_same_labels" in config.baselines:
+        fits["cloning_same_labels"] = lambda: clone_labels(config.cloning, pairs, rows, seed)
+    if "shuffled" in config.baselines:
+        for number in range(config.num_shuffles):
+            generator = torch_generator(seed, "shuffle", config.draw, number)
+            mixed = labels.with_shuffled_codes(generator)
+            fits[f"shuffled {number}"] = partial(_fit, lam, mixed, config, spec)
+    names = list(fits)
+    fitted = dict(zip(names, run_jobs(lambda job: fits[names[job]](), len(fits), config.num_workers), strict=True))
 
     makers: dict[str, Callable[[], Maker]] = {
         "random": lambda: lambda task, rule, slots: BehaviourActor(Uniform),
         "marginal": lambda: lambda task, rule, slots: MarginalActor(recorded_actions(store, pairs.train, task)[1]),
         "markov": lambda: lambda task, rule, slots: MarkovActor(*recorded_actions(store, pairs.train, task), spec),
-        "shuffled": lambda: _shuffled(agent, lam, labels, config, spec),
         "cloning": lambda: _acting(clone_all(config.cloning, pairs, seed)),
-        "cloning_same_labels": lambda: _acting(clone_labels(config.cloning, pairs, rows, seed)),
+        "cloning_same_labels": lambda: _acting(fitted["cloning_same_labels"]),
         "idm_cloning": lambda: _acting(
             clone_pseudo(config.cloning, pairs, pseudo_label(lam, pairs, rows, seed, fit=config.idm_fit), seed)
         ),
     }
-    others: dict[str, Maker] = {name: make() for name, make in makers.items() if name in config.baselines}
-    return Contenders(lambda k, rule, slots: agent(translator, k, rule, slots), others, translator, len(rows))
+
+    def agents(translator: Translator) -> Callable[[int, DrawRule, int], Agent]:
+        return lambda k, rule, slots: Agent(lam, policy, translator, k, rule, slots, config.precision)
+
+    return Contenders(
+        agents(fitted["agent"]),
+        tuple(agents(fitted[name]) for name in names if name.startswith("shuffled")),
+        {name: make() for name, make in makers.items() if name in config.baselines},
+        fitted["agent"],
+        len(rows),
+    )
 
 
 def constant_actions(store: FrameStore, index: TransitionIndex, task: str) -> list[np.ndarray]:
@@ -125,17 +149,9 @@ def constant_actions(store: FrameStore, index: TransitionIndex, task: str) -> li
     return list(np.unique(actions, axis=0))
 
 
-def _shuffled(
-    agent: Callable[[Translator, int, DrawRule, int], Agent],
-    lam: LatentActionModel,
-    labels: Labelled,
-    config: ContenderConfig,
-    spec: ActionSpec,
-) -> Maker:
-    """The agent with a translator that learned from the codes of other transitions."""
-    mixed = labels.with_shuffled_codes(torch_generator(config.seed, "shuffle", config.draw))
-    translator = fit_translator(config.translator, spec, lam, mixed, config.fit, config.seed).model
-    return lambda task, rule, slots: agent(translator, lam.num_slots, rule, slots)
+def _fit(lam: LatentActionModel, labels: Labelled, config: ContenderConfig, spec: ActionSpec) -> Translator:
+    translator: Translator = fit_translator(config.translator, spec, lam, labels, config.fit, config.seed).model
+    return translator
 
 
 def _acting(clone: Clone) -> Maker:

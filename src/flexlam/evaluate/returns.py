@@ -17,7 +17,7 @@ from flexlam.acting.baselines import ConstantActor
 from flexlam.acting.rollout import Arena, PlayedEpisode
 from flexlam.core.config import component
 from flexlam.core.errors import ConfigError, DataError, did_you_mean
-from flexlam.core.parallel import run_in_shares
+from flexlam.core.parallel import run_jobs
 from flexlam.core.progress import progress
 from flexlam.data.store import FrameStore
 from flexlam.envs.base import Reference, Suite, open_suite
@@ -57,8 +57,6 @@ class ReturnsConfig(ContenderConfig):
     """Validation episodes on which the best constant action (and the rule, if there are candidates) is chosen."""
     num_environments: int = Field(default=25, ge=1)
     """Games at the same time."""
-    num_workers: int = Field(default=2, ge=1)
-    """Processes that share the episodes, each with one thread and an actor of its own; use 1 with a GPU."""
     prefix_lengths: tuple[int, ...] = ()
     """The k to report; empty means 0, 1, 2, 4, ... and K."""
     candidate_rules: tuple[DrawRule, ...] = ()
@@ -128,17 +126,20 @@ def _measure_task(
             for method, wanted, share in plan[worker]:
                 if isinstance(method, int):
                     actor: Callable[[int], Actor] = partial(contenders.agent, method, rule)
+                elif method == "shuffled":
+                    actor = partial(contenders.shuffled[share[0]], max(lengths), rule)
                 elif method == "constant":
                     actor = _best_constant(arena, pairs, config)
                 else:
                     actor = partial(contenders.others[method], task, rule)
                 kept = int(method == max(lengths))
-                played[method] = arena.play(actor, wanted, config.seed, share=share, num_kept=kept, note=_codes)
+                episodes = arena.play(actor, wanted, config.seed, share=share, num_kept=kept, note=_codes)
+                played.setdefault(method, []).extend(episodes)
                 if bar is not None:
                     bar.update()
         return played
 
-    shares = run_in_shares(play, len(plan))
+    shares = run_jobs(play, len(plan), len(plan))
     played = {
         method: sorted(
             chain.from_iterable(share.get(method, ()) for share in shares), key=lambda episode: episode.number
@@ -161,22 +162,20 @@ def _measure_task(
 
 
 def _plan_shares(lengths: tuple[int, ...], count: int, config: ReturnsConfig) -> list[list[_Share]]:
-    """What each worker plays: a share of the episodes of a method that has many, whole methods that have few.
+    """What each worker plays. A step with few games takes little less time than one with several: few are not divided.
 
-    A step with few games takes little less time than one with several, so those are not divided.
+    Each share of the shuffled agent's episodes is that of another shuffle.
     """
     workers = min(config.num_workers, count)
     plan: list[list[_Share]] = [[] for _ in range(workers)]
-    num_whole = 0
+    num_planned = 0
     for method in (*lengths, *config.baselines):
         beside = method in CLONES or (method in lengths[:-1] and method != 0)
         wanted = min(count, config.num_episodes_beside or count) if beside else count
-        if wanted >= workers * _MANY_EPISODES:
-            for worker in range(workers):
-                plan[worker].append((method, wanted, (worker, workers)))
-        else:
-            plan[num_whole % workers].append((method, wanted, (0, 1)))
-            num_whole += 1
+        parts = min(config.num_shuffles if method == "shuffled" else workers, max(1, wanted // _MANY_EPISODES))
+        for part in range(parts):
+            plan[num_planned % workers].append((method, wanted, (part, parts)))
+            num_planned += 1
     return plan
 
 

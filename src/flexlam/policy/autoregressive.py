@@ -170,8 +170,8 @@ class SequenceModel(nn.Module):
 class PatchEmbedding(nn.Module):
     """One token a patch: a linear map of its pixels, or small patches merged 2×2 with a GELU between the maps.
 
-    Such a stem sees small objects better, and is products of matrices only, which a CPU computes ten times as fast as
-    convolutions in bfloat16. Source: Touvron et al. 2022 (arXiv 2203.09795), hMLP stem, without its norms.
+    Such a stem is products of matrices only: on a CPU convolutions in bfloat16 are far slower (docs/log.md, where the
+    losses with and without it are too). Source: Touvron et al. 2022 (arXiv 2203.09795), hMLP stem, without its norms.
     """
 
     def __init__(self, patch_size: int, stem: tuple[int, ...], channels: int, dim: int) -> None:

@@ -104,6 +104,7 @@ SOURCES: dict[str, tuple[str, str]] = {
     "returns.fewer_episodes": ("ours", "unset: none has fewer"),
     "returns.num_choice_episodes": ("ours", "validation episodes, for the best constant action"),
     "returns.num_environments": ("ours", "for speed"),
+    "returns.num_shuffles": ("ours", "the paper has no such control"),
     "returns.num_workers": ("ours", "for speed"),
     "returns.precision": ("ours", "of the encoder while acting"),
     "returns.prefix_lengths": ("ours", "unset: 0, 1, 2, 4, ... and K; the paper reports no k = 0 (App. A.7)"),

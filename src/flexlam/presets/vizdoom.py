@@ -69,24 +69,24 @@ def vizdoom_small() -> Preset:
     Every size here is ours, chosen for two CPU cores; the translator's p(k) and its use of a_{t-1} are the paper's.
     """
     return Preset(
-        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
+        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=12_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
-            training=LoopConfig(num_steps=1000, batch_size=64, evaluate_every=250, checkpoint_every=250),
+            training=LoopConfig(num_steps=750, batch_size=64, evaluate_every=250, checkpoint_every=250),
         ),
         policy=PolicyRunConfig(
             policy=_small_policy(dim=96, depth=2),
             first_context_frames=10,
-            training=LoopConfig(num_steps=500, batch_size=16, evaluate_every=250, checkpoint_every=250),
+            training=LoopConfig(num_steps=900, batch_size=16, evaluate_every=450, checkpoint_every=450),
         ),
-        alignment=AlignmentConfig(num_draws=5, idm_draws=1, idm_fit=IDM_FIT.model_copy(update={"max_steps": 100})),
+        alignment=AlignmentConfig(num_draws=4, idm_draws=1, idm_fit=IDM_FIT.model_copy(update={"max_steps": 100})),
         returns=ReturnsConfig(
             rule=DrawRule(num_samples=8, temperature=0.25),
             cloning=CloningConfig(num_steps=700),
             baselines=("random", *BLIND, "shuffled", "cloning", "cloning_same_labels"),
             num_environments=50,
             num_episodes_beside=12,
-            fewer_episodes={"my_way_home": 6},
+            fewer_episodes={"my_way_home": 5},
             num_choice_episodes=2,
         ),
     )
