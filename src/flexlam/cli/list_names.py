@@ -14,7 +14,7 @@ class ListNames:
     """Every name in the catalogue, or those of one kind."""
 
     kind: tyro.conf.Positional[str] = ""
-    """reader, suite, overlay, encoder, quantizer, decoder, translator, tracker or preset; empty for all."""
+    """One of the kinds that `flexlam list` shows at the left; empty for all."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:

@@ -40,6 +40,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "tensorboard": "flexlam.training.trackers:TensorBoardTracker",
         "wandb": "flexlam.training.trackers:WandbTracker",
     },
+    "study": {
+        "tradeoff": "flexlam.study.tradeoff:STUDY",
+    },
+    "profile": {
+        "tiny": "flexlam.study.config:tiny",
+        "cpu": "flexlam.study.config:cpu",
+    },
     "preset": {
         "vizdoom-tiny": "flexlam.presets.vizdoom:vizdoom_tiny",
         "vizdoom-small": "flexlam.presets.vizdoom:vizdoom_small",

@@ -44,7 +44,7 @@ def vizdoom_tiny() -> Preset:
     return Preset(
         recording=RecordingConfig(tasks=("health_gathering", "predict_position"), num_frames=400),  # of short episodes
         lam=LamRunConfig(lam=model, training=loop),
-        policy=PolicyRunConfig(policy=_small_policy(dim=32, depth=1), first_context_frames=10, training=loop),
+        policy=PolicyRunConfig(policy=_small_policy(dim=32, depth=1), first_context_frames=6, training=loop),
         translator=TranslatorRunConfig(translator=translator, labels=labels, fit=fit),
         joint=JointConfig(translator=translator, labels=labels, training=loop),
         alignment=AlignmentConfig(translator=translator, labels=labels, num_draws=2, fit=fit, idm_draws=1, idm_fit=fit),
@@ -69,20 +69,20 @@ def vizdoom_small() -> Preset:
     Every size here is ours, chosen for two CPU cores; the translator's p(k) and its use of a_{t-1} are the paper's.
     """
     return Preset(
-        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=12_000),
+        recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
-            training=LoopConfig(num_steps=750, batch_size=64, evaluate_every=250, checkpoint_every=250),
+            training=LoopConfig(num_steps=1000, batch_size=64, evaluate_every=250, checkpoint_every=250),
         ),
         policy=PolicyRunConfig(
             policy=_small_policy(dim=96, depth=2),
-            first_context_frames=10,
-            training=LoopConfig(num_steps=900, batch_size=16, evaluate_every=450, checkpoint_every=450),
+            first_context_frames=6,
+            training=LoopConfig(num_steps=700, batch_size=28, evaluate_every=350, checkpoint_every=350),
         ),
         alignment=AlignmentConfig(num_draws=4, idm_draws=1, idm_fit=IDM_FIT.model_copy(update={"max_steps": 100})),
         returns=ReturnsConfig(
             rule=DrawRule(num_samples=8, temperature=0.25),
-            cloning=CloningConfig(num_steps=700),
+            cloning=CloningConfig(num_steps=600),
             baselines=("random", *BLIND, "shuffled", "cloning", "cloning_same_labels"),
             num_environments=50,
             num_episodes_beside=12,
@@ -138,9 +138,9 @@ def vizdoom() -> Preset:
 
 
 def _small_policy(dim: int, depth: int) -> SequenceModel.Config:
-    """A sequence model for two CPU cores: ten frames of context, heads of width 32."""
+    """A sequence model for two CPU cores: six frames of context, heads of width 32."""
     heads = dim // 32
     transformer = CausalConfig(
         dim=dim, depth=depth, num_heads=heads, num_key_heads=heads, head_dim=32, hidden_dim=8 * dim // 3
     )
-    return SequenceModel.Config(context_frames=10, stride=8, patch_size=16, stem=(48, 64), transformer=transformer)
+    return SequenceModel.Config(context_frames=6, stride=4, patch_size=16, stem=(48, 64), transformer=transformer)

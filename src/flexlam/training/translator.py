@@ -43,7 +43,11 @@ class TranslatorRunConfig(Config):
 
 
 class TranslatorProblem:
-    """A translator and its labels, for `fit_with_folds`. A Fixed-K model gives its translator whole codes only."""
+    """A translator and its labels, for `fit_with_folds`.
+
+    A Fixed-K model gives its translator whole codes only, unless `prefix_dropout` asks for the control that FlexLAM's
+    translator has to beat: the same random prefixes of codes that were never trained for it, null-filled by their mean.
+    """
 
     def __init__(
         self,
@@ -52,12 +56,15 @@ class TranslatorProblem:
         model: LatentActionModel,
         labels: Labelled,
         seed: int,
+        prefix_dropout: bool = False,
     ) -> None:
-        if model.config.prefix_sampling == "full" and isinstance(config, PrefixSampledTranslator.Config):
+        self.fixed = model.config.prefix_sampling == "full"
+        self.null_latent, self.num_slots = model.prefix.null_latent.detach().cpu(), model.num_slots
+        if self.fixed and prefix_dropout:
+            self.null_latent = labels.latents.mean((0, 1))
+        elif self.fixed and isinstance(config, PrefixSampledTranslator.Config):
             config = config.model_copy(update={"prefix_sampling": "full"})
         self.config, self.spec, self.labels, self.seed = config, spec, labels, seed
-        self.null_latent, self.num_slots = model.prefix.null_latent.detach().cpu(), model.num_slots
-        self.fixed = model.config.prefix_sampling == "full"
 
     def build(self) -> Translator:
         """A fresh translator; continuous statistics come from all N labels."""
@@ -97,10 +104,12 @@ def fit_translator(
     labels: Labelled,
     fit: FitConfig,
     seed: int,
+    prefix_dropout: bool = False,
 ) -> Fit:
     """Fit a translator on labelled codes; when to stop is chosen on those labels alone."""
+    problem = TranslatorProblem(config, spec, model, labels, seed, prefix_dropout)
     with single_thread():
-        return fit_with_folds(TranslatorProblem(config, spec, model, labels, seed), len(labels), fit, seed)
+        return fit_with_folds(problem, len(labels), fit, seed)
 
 
 def train_translator(

@@ -1,0 +1,142 @@
+"""What a study is: steps to compute, and what follows from their rows."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flexlam.core import catalog
+from flexlam.core.errors import ConfigError
+from flexlam.core.files import write_text
+from flexlam.core.machine import describe_environment
+from flexlam.report.table import Table
+from flexlam.study.claims import Claim
+from flexlam.study.config import StudyConfig
+from flexlam.study.graph import Step, Workspace
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study found."""
+
+    claims: list[Claim]
+    tables: dict[str, Table]
+    """By title."""
+    figures: dict[str, str]
+    """File name -> SVG."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A figure or table of the papers, as steps whose rows are concluded from."""
+
+    question: str
+    """What it asks, in one sentence."""
+    steps: Callable[[StudyConfig], list[Step]]
+    """The steps whose rows are wanted; what these need is computed with them."""
+    conclude: Callable[[StudyConfig, list["Measured"]], Outcome]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished step: what it is about, its rows, and the CPU-seconds of the model it measured."""
+
+    about: dict[str, Any]
+    rows: list[dict[str, Any]]
+    training_seconds: float = field(default=0.0)
+
+
+def load_study(name: str) -> Study:
+    """The study that a name stands for.
+
+    Raises:
+        ConfigError: there is no such study.
+    """
+    study: Study = catalog.lookup("study", name)
+    return study
+
+
+def run_study(
+    name: str,
+    profile: str,
+    config: StudyConfig,
+    out: Path,
+    only: Sequence[int] = (),
+    merge: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Compute what is missing, conclude from what is there, and return what OUT/results.json holds.
+
+    `only` names the LAM seeds to compute here; conclusions are drawn from every seed that is finished in OUT, or in the
+    folders to merge.
+
+    Raises:
+        ConfigError: no such study, or a seed that the profile does not have.
+        OutputError: the disk is full.
+    """
+    study = load_study(name)
+    if unknown := set(only) - set(config.seeds):
+        raise ConfigError(f"The profile has the seeds {config.seeds}; got {', '.join(map(str, sorted(unknown)))}.")
+    steps = study.steps(config)
+    workspace = Workspace(out / "steps")
+    for other in merge:
+        workspace.merge(other / "steps", steps)
+    workspace.compute([step for step in steps if not only or step.about["seed"] in only], config.num_workers)
+    finished = [step for step in steps if workspace.finished(step)]
+    measured = [Measured(step.about, workspace.rows(step), _training_seconds(workspace, step)) for step in finished]
+    outcome = study.conclude(config, measured)
+    results = {
+        "schema_version": 1,
+        "kind": "study",
+        "study": name,
+        "profile": profile,
+        "command": f"flexlam study {name} --profile {profile}",
+        "config": config.model_dump(mode="json"),
+        "config_hash": config.hash(),
+        "environment": describe_environment(),
+        "finished": [len(finished), len(steps)],
+        "claims": [claim.to_json() for claim in outcome.claims],
+        "cost": _cost(workspace, finished),
+        "rows": [{**entry.about, **row} for entry in measured for row in entry.rows],
+    }
+    _write(out, results, outcome)
+    return results
+
+
+def _training_seconds(workspace: Workspace, step: Step) -> float:
+    models = [parent for parent in step.parents if parent.kind == "lam" and workspace.finished(parent)]
+    return sum(float(workspace.about(model)["cpu_seconds"]) for model in models)
+
+
+def _cost(workspace: Workspace, steps: Sequence[Step]) -> dict[str, float]:
+    """CPU-seconds of each kind of step that lies in this folder."""
+    every = {parent.name: parent for step in steps for parent in (*step.parents, step)}
+    cost: dict[str, float] = {}
+    for step in every.values():
+        if workspace.finished(step):
+            cost[step.kind] = round(cost.get(step.kind, 0.0) + workspace.about(step)["cpu_seconds"], 1)
+    return cost
+
+
+def _write(out: Path, results: Mapping[str, Any], outcome: Outcome) -> None:
+    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    tables = {"Claims": claims_table(results["claims"]), **outcome.tables}
+    text = "\n\n".join(f"{title}\n\n{table.to_markdown()}" for title, table in tables.items())
+    write_text(out / "table.md", text + "\n")
+    for name, svg in outcome.figures.items():
+        write_text(out / name, svg)
+
+
+def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
+    """One row a claim of results.json."""
+    rows = tuple(
+        (
+            claim["statement"],
+            claim["verdict"],
+            f"{claim['effect']:+.3f}",
+            "–" if claim["ci95"] is None else f"{claim['ci95'][0]:+.3f} to {claim['ci95'][1]:+.3f}",
+            str(claim["seeds"]),
+        )
+        for claim in claims
+    )
+    return Table(("claim", "verdict", "effect", "95 % interval", "seeds"), (rows,) if rows else ())

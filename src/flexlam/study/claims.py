@@ -1,0 +1,152 @@
+"""Verdicts on claims, computed: the LAM seed is the unit, draws are averaged inside it, differences are paired."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from flexlam.core.errors import DataError
+from flexlam.metrics.intervals import estimate, student_t_cdf
+
+Verdict = Literal["supported", "contradicted", "inconclusive"]
+
+MIN_SEEDS = 5
+"""With fewer a claim is inconclusive, unless its effect is large."""
+LARGE = 8.0
+"""An effect of that many standard errors (over three seeds or more) is large."""
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference over seeds: what is claimed is that it lies above (or below) a bound."""
+
+    mean: float
+    ci95: tuple[float, float] | None
+    """Two-sided 95 % interval by Student's t over seeds; None for a single seed."""
+    per_seed: tuple[float, ...]
+    num_draws: int
+    """Label draws (or episodes) that were averaged inside each seed."""
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p-value against "the effect lies at or below the bound"."""
+        found = estimate(np.array(self.per_seed) - bound)
+        if found.num_values < 2:
+            return 1.0
+        if found.stderr == 0:
+            return 0.0 if found.mean > 0 else 1.0
+        return 1 - student_t_cdf(found.in_stderrs, found.num_values - 1)
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p-value against "the effect lies at or above the bound"."""
+        return Effect(-self.mean, None, tuple(-x for x in self.per_seed), self.num_draws).p_above(-bound)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are seeds enough for a verdict."""
+        found = estimate(self.per_seed)
+        if found.num_values >= MIN_SEEDS:
+            return True
+        return found.num_values >= 3 and abs(found.in_stderrs) >= LARGE
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement and what the measurements say of it."""
+
+    id: str
+    statement: str
+    verdict: Verdict
+    effect: float
+    ci95: tuple[float, float] | None
+    seeds: int
+    draws: int
+    unit: str
+    cells: dict[str, dict[str, Any]]
+    """The effect in each cell, where the claim is about several."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in results.json."""
+        return asdict(self)
+
+
+def paired_effect(a: Mapping[int, Sequence[float]], b: Mapping[int, Sequence[float]]) -> Effect:
+    """a − b: seed -> values of the same draws in both. Only seeds that both have count.
+
+    Raises:
+        DataError: no seed in common, or other numbers of draws for the two.
+    """
+    seeds = sorted(a.keys() & b.keys())
+    if not seeds:
+        raise DataError("There is no LAM seed for which both sides were measured.")
+    differences = []
+    for seed in seeds:
+        one, other = np.asarray(a[seed], np.float64), np.asarray(b[seed], np.float64)
+        if one.shape != other.shape or not one.size:
+            raise DataError(f"Draws are compared in pairs; seed {seed} has {one.size} and {other.size} of them.")
+        differences.append(float((one - other).mean()))
+    found = estimate(differences)
+    interval = found.interval() if len(seeds) > 1 else None
+    return Effect(found.mean, interval, tuple(differences), min(len(a[seed]) for seed in seeds))
+
+
+def non_inferior(id: str, statement: str, cells: Mapping[str, Effect], margin: float, unit: str = "nats") -> Claim:
+    """Lower is better: in every cell the upper bound of (ours − theirs) lies at or under the margin.
+
+    Supported only if each cell is (so no correction for their number is due); contradicted if one cell lies above the
+    margin after Holm's correction.
+    """
+    p_worse = {name: effect.p_above(margin) for name, effect in cells.items()}
+    worse = holm(p_worse)
+    fine = {name: effect.p_below(margin) <= LEVEL / 2 for name, effect in cells.items()}  # the 95 % interval's bound
+    enough = all(effect.enough for effect in cells.values())
+    verdict: Verdict = "inconclusive"
+    if any(worse[name] and cells[name].enough for name in cells):
+        verdict = "contradicted"
+    elif enough and all(fine.values()):
+        verdict = "supported"
+    worst = max(cells.values(), key=lambda effect: effect.mean)
+    described = {
+        name: {**_describe(effect), "non_inferior": fine[name], "worse": worse[name]} for name, effect in cells.items()
+    }
+    return Claim(id, statement, verdict, worst.mean, worst.ci95, _seeds(worst), worst.num_draws, unit, described)
+
+
+def below(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str = "nats") -> Claim:
+    """The effect lies below a bound: supported or contradicted where the 95 % interval excludes it."""
+    verdict: Verdict = "inconclusive"
+    if effect.enough and effect.p_below(bound) <= LEVEL / 2:
+        verdict = "supported"
+    elif effect.enough and effect.p_above(bound) <= LEVEL / 2:
+        verdict = "contradicted"
+    return Claim(id, statement, verdict, effect.mean, effect.ci95, _seeds(effect), effect.num_draws, unit, {})
+
+
+def above(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str = "nats") -> Claim:
+    """The effect lies above a bound; see `below`."""
+    mirrored = below(id, statement, _negated(effect), -bound, unit)
+    return Claim(id, statement, mirrored.verdict, effect.mean, effect.ci95, mirrored.seeds, mirrored.draws, unit, {})
+
+
+def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]:
+    """Which hypotheses are rejected at a family-wise level (Holm 1979)."""
+    rejected = dict.fromkeys(p_values, False)
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        if p > level / (len(p_values) - rank):
+            break
+        rejected[name] = True
+    return rejected
+
+
+def _negated(effect: Effect) -> Effect:
+    interval = None if effect.ci95 is None else (-effect.ci95[1], -effect.ci95[0])
+    return Effect(-effect.mean, interval, tuple(-x for x in effect.per_seed), effect.num_draws)
+
+
+def _describe(effect: Effect) -> dict[str, Any]:
+    return {"effect": effect.mean, "ci95": effect.ci95, "per_seed": list(effect.per_seed)}
+
+
+def _seeds(effect: Effect) -> int:
+    return len(effect.per_seed)
