@@ -8,13 +8,16 @@ from flexlam.core.errors import CheckpointError, DataError
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.labels import LabelBudget, LabelSet
 from flexlam.data.store import FrameStore
+from flexlam.lam.decoders.regression import RegressionDecoder
+from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.lam.model import LatentActionModel
-from flexlam.training.labelled import encode_labelled
+from flexlam.training.labelled import Labelled, encode_labelled
 from flexlam.training.pairs import PairConfig, load_pairs
-from flexlam.training.translator import TranslatorRunConfig, train_translator
+from flexlam.training.translator import TranslatorProblem, TranslatorRunConfig, train_translator
+from flexlam.translator.base import HourglassConfig
 from flexlam.translator.model import load_translator
 from flexlam.translator.serving import PerPrefixTranslator, PrefixSampledTranslator
-from moving_square import square_store
+from moving_square import DISCRETE, square_store
 from tiny import FIT
 
 CONFIG = TranslatorRunConfig(labels=LabelBudget(count=120), fit=FIT.model_copy(update={"max_steps": 300}))
@@ -67,3 +70,65 @@ def test_a_store_without_actions_is_refused(learned: RunFolder, tmp_path: Path) 
     with pytest.raises(DataError, match="holds no actions"):
         train_translator(CONFIG, learned.path, silent.path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# ---- side by side
+
+
+def random_model(sampling: str = "uniform") -> LatentActionModel:
+    small = PairEncoder.Config(patch_size=8, dim=16, depth=1, num_heads=2)
+    decoder = RegressionDecoder.Config(patch_size=8, dim=16, depth=1, num_heads=2)
+    config = LatentActionModel.Config(num_slots=4, encoder=small, decoder=decoder, prefix_sampling=sampling)
+    return LatentActionModel(config, (16, 16, 3)).eval()
+
+
+def random_labels(model: LatentActionModel, count: int = 40) -> Labelled:
+    generator = torch.Generator().manual_seed(0)
+    actions = torch.randint(0, 5, (2, count, 1), generator=generator).float()
+    actions[0, 0] = torch.nan
+    return Labelled(torch.randn(count, 4, model.latent_dim, generator=generator), actions[0], actions[1])
+
+
+QUIET = HourglassConfig(wide_dim=16, narrow_dim=8, dropout=0.0, input_dropout=0.0)
+
+
+@pytest.mark.parametrize("kind", [PrefixSampledTranslator, PerPrefixTranslator])
+@pytest.mark.parametrize("use_prev_action", [True, False])
+def test_the_loss_of_several_is_the_sum_of_their_losses(kind: type, use_prev_action: bool) -> None:
+    model = random_model("full")  # no random prefixes: the sums can be compared
+    config = kind.Config(network=QUIET, use_prev_action=use_prev_action)
+    problem = TranslatorProblem(config, DISCRETE, model, random_labels(model), seed=0)
+    translators = [problem.build() for _ in range(3)]
+    for number, parameter in enumerate(p for t in translators for p in t.parameters() if p.requires_grad):
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(number))
+    rows = torch.randint(0, 40, (3, 8), generator=torch.Generator().manual_seed(1))
+    together = problem.together(translators)
+    together.train()
+    found = together.loss(rows, torch.Generator())
+    wanted = [problem.loss(t, of_it, torch.Generator()) for t, of_it in zip(translators, rows, strict=True)]
+    assert torch.allclose(found, torch.stack(wanted).sum(), rtol=1e-5)
+
+
+def test_prefixes_are_random_in_training_even_after_an_evaluation() -> None:
+    model = random_model()
+    problem = TranslatorProblem(PrefixSampledTranslator.Config(network=QUIET), DISCRETE, model, random_labels(model), 0)
+    translator = problem.build()
+    torch.nn.init.normal_(translator.network.project[2].weight)
+    together = problem.together([translator])
+    translator.eval()
+    together.train()
+    rows, generator = torch.arange(40)[None], torch.Generator().manual_seed(0)
+    assert together.loss(rows, generator) != together.loss(rows, generator)
+
+
+def test_fixed_codes_can_have_the_prefix_dropout_of_flexlam_as_a_control() -> None:
+    model = random_model("full")
+    labels, config = random_labels(model), PrefixSampledTranslator.Config(network=QUIET)
+    plain, control = (TranslatorProblem(config, DISCRETE, model, labels, 0, dropout) for dropout in (False, True))
+    assert plain.build().config.prefix_sampling == "full"
+    translator = control.build().train()
+    assert translator.config.prefix_sampling == "uniform"
+    filled = translator.fill(labels.latents.expand(50, -1, -1, -1), torch.Generator().manual_seed(0))[0]
+    kept = (filled == labels.latents).all(-1).sum(-1).flatten()
+    assert set(kept.tolist()) == {0, 1, 2, 3, 4}
+    assert torch.allclose(filled[(filled != labels.latents).all(-1)][0], labels.latents.mean((0, 1)))

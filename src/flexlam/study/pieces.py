@@ -13,6 +13,7 @@ from flexlam.core.seeding import derive_seed, numpy_generator
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.readers import open_dataset
 from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.envs.base import open_suite
 from flexlam.lam.model import LatentActionModel
 from flexlam.study.config import StudyConfig
 from flexlam.study.graph import Step, write_rows
@@ -31,6 +32,12 @@ def data_step(config: StudyConfig) -> Step:
     """Record, and build the frame store."""
     settings = {"recording": config.recording.model_dump(mode="json"), "store": config.store.model_dump(mode="json")}
     return Step("data", _make_data, settings)
+
+
+def frame_shape(config: StudyConfig) -> tuple[int, int, int]:
+    """(H, W, C) of the stored frames."""
+    height, width, channels = open_suite(config.recording.suite).frame_shape
+    return (*(config.store.frame_size or (height, width)), channels)
 
 
 def lam_step(data: Step, config: LamRunConfig, seed: int, about: dict[str, Any]) -> Step:
@@ -82,17 +89,19 @@ def floors_step(data: Step, config: StudyConfig, seed: int) -> Step:
     return Step("floors", _measure_floors, settings, (data,), {"method": "previous action", "seed": seed})
 
 
-def equal_steps(reference: LamRunConfig, other: LamRunConfig, frame_shape: tuple[int, int, int]) -> int:
-    """Training steps with which another model costs as much arithmetic as the reference: equal CPU-seconds, counted
-    and not timed, so that every machine takes the same number."""
-    share = training_flops(reference.lam, frame_shape) / training_flops(other.lam, frame_shape)
+def equal_steps(reference: LamRunConfig, other: LamRunConfig, shape: tuple[int, int, int]) -> int:
+    """Training steps with which another model costs as much arithmetic as the reference.
+
+    Equal CPU-seconds, counted and not timed: every machine takes the same number.
+    """
+    share = training_flops(reference.lam, shape) / training_flops(other.lam, shape)
     return max(1, round(reference.training.num_steps * share))
 
 
-def training_flops(config: LatentActionModel.Config, frame_shape: tuple[int, int, int]) -> int:
+def training_flops(config: LatentActionModel.Config, shape: tuple[int, int, int]) -> int:
     """Floating-point operations of a training step for two transitions, forward and backward."""
-    model = LatentActionModel(config, frame_shape).train()
-    height, width, channels = frame_shape
+    model = LatentActionModel(config, shape).train()
+    height, width, channels = shape
     images = torch.zeros(2, channels, height, width)
     with FlopCounterMode(display=False) as counter:
         loss, _ = model.loss(images, images, torch.Generator())
@@ -119,7 +128,7 @@ def _fit_translators(step: Step, folder: Path, parents: list[Path]) -> None:
     settings, seed = step.settings, step.settings["seed"]
     lam_run, model = open_lam(parents[1] / "run", torch.device("cpu"))
     pairs = load_pairs(parents[0] / "store", lam_run.pairs)
-    test = encode_labelled(model, pairs.store, pairs.test, _test_rows(pairs, settings["num_test"]))
+    test = _test_set(pairs, model, settings["num_test"])
     config: TranslatorConfig = PrefixSampledTranslator.Config.parse(settings["translator"])
     lengths = settings["prefix_lengths"] or (model.num_slots,)
     rows = []
@@ -150,7 +159,7 @@ def _fit(
 def _measure_floors(step: Step, folder: Path, parents: list[Path]) -> None:
     settings, seed = step.settings, step.settings["seed"]
     pairs = load_pairs(parents[0] / "store", LamRunConfig().pairs)
-    test = _actions(pairs, "test", _test_rows(pairs, settings["num_test"]))
+    test = _test_set(pairs, None, settings["num_test"])
     rows = []
     for count in settings["label_counts"]:
         for draw in range(settings["num_draws"]):
@@ -180,10 +189,10 @@ def _labels(pairs: SplitPairs, model: LatentActionModel, count: int, seed: int, 
     return encode_labelled(model, pairs.store, pairs.train, rows)
 
 
-def _test_rows(pairs: SplitPairs, count: int) -> np.ndarray:
-    """The test transitions, the same ones for every method and seed."""
-    rows: np.ndarray = np.sort(numpy_generator(0, "test").permutation(len(pairs.test))[:count])
-    return rows
+def _test_set(pairs: SplitPairs, model: LatentActionModel | None, count: int) -> Labelled:
+    """Test transitions, the same ones for every method and seed."""
+    rows = np.sort(numpy_generator(0, "test").permutation(len(pairs.test))[:count])
+    return _actions(pairs, "test", rows) if model is None else encode_labelled(model, pairs.store, pairs.test, rows)
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 
-from flexlam.envs.base import open_suite
 from flexlam.metrics.intervals import estimate
 from flexlam.report.table import Table, with_stderr
 from flexlam.study.base import Measured, Outcome, Study
@@ -12,7 +11,7 @@ from flexlam.study.claims import Claim, Effect, above, below, non_inferior, pair
 from flexlam.study.config import StudyConfig
 from flexlam.study.figures import curves, logarithmic, panels
 from flexlam.study.graph import Step
-from flexlam.study.pieces import data_step, equal_steps, floors_step, lam_step, translators_step
+from flexlam.study.pieces import data_step, equal_steps, floors_step, frame_shape, lam_step, translators_step
 
 FLEX, SUMMED, FIXED, DROPOUT, DECAY = (
     "FlexLAM",
@@ -31,7 +30,6 @@ Losses = dict[int, list[float]]
 def steps(config: StudyConfig) -> list[Step]:
     """Five ways to fit on four kinds of models; every model but the summed one costs the same arithmetic."""
     data = data_step(config)
-    frame_shape = open_suite(config.recording.suite).frame_shape
     wanted: list[Step] = []
     for seed in config.seeds:
         wanted.append(floors_step(data, config, seed))
@@ -52,7 +50,7 @@ def steps(config: StudyConfig) -> list[Step]:
         for k in config.prefix_lengths:
             slots = config.lam.lam.model_copy(update={"num_slots": k, "prefix_sampling": "full"})
             fixed = config.lam.model_copy(update={"lam": slots})
-            num_steps = equal_steps(config.lam, fixed, frame_shape)
+            num_steps = equal_steps(config.lam, fixed, frame_shape(config))
             fixed = fixed.model_copy(
                 update={"training": config.lam.training.model_copy(update={"num_steps": num_steps})}
             )

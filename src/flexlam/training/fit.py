@@ -1,11 +1,13 @@
-"""Fit a small model on N labels and choose when to stop on those labels alone: k folds in lockstep, then a refit."""
+"""Fit a small model on N labels and choose when to stop on those labels alone: k folds side by side, then a refit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from itertools import chain
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -51,6 +53,30 @@ class Fittable(Protocol):
         """Held-out loss of each part."""
 
 
+class Together(Protocol):
+    """Several models of a problem in training at once."""
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """What is trained."""
+
+    def train(self) -> Any:
+        """Dropout is on."""
+
+    def loss(self, rows: Int[Tensor, "M B"], generator: torch.Generator) -> Tensor:
+        """Sum of the models' training losses, each on its own labels."""
+
+    def settle(self) -> None:
+        """Leave in the models what was learned."""
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A problem whose models can be trained side by side in one computation."""
+
+    def together(self, models: Sequence[Any]) -> Together:
+        """These models, which are alike."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A fitted model and how it was chosen."""
@@ -74,12 +100,17 @@ def fit_with_folds(problem: Fittable, num_labels: int, config: FitConfig, seed: 
             f"{num_labels} labels cannot be cut into {config.num_folds} folds. Give more labels or lower fit.num_folds."
         )
     folds = np.array_split(numpy_generator(seed, "folds").permutation(num_labels), config.num_folds)
-    runs = [_Run(problem, np.concatenate(folds[:i] + folds[i + 1 :]), config, seed, i) for i in range(config.num_folds)]
+    runs = _Runs(
+        problem,
+        [np.concatenate(folds[:i] + folds[i + 1 :]) for i in range(config.num_folds)],
+        config,
+        seed,
+        "folds",
+    )
     curve: list[np.ndarray] = []  # one row (parts,) an evaluation, mean over folds
     while len(curve) * config.evaluate_every < config.max_steps:
-        for run in runs:
-            run.advance(config.evaluate_every)
-        losses = [_heldout(problem, run.model, fold) for run, fold in zip(runs, folds, strict=True)]
+        runs.advance(config.evaluate_every)
+        losses = [_heldout(problem, model, fold) for model, fold in zip(runs.models, folds, strict=True)]
         curve.append(np.mean(losses, axis=0))
         if len(curve) - 1 - np.argmin(curve, axis=0).max() >= config.patience:
             break
@@ -97,49 +128,84 @@ def _heldout(problem: Fittable, model: nn.Module, fold: np.ndarray) -> Sequence[
 
 def _refit(problem: Fittable, num_labels: int, steps: tuple[int, ...], config: FitConfig, seed: int) -> nn.Module:
     """Train on all labels; each part keeps the weights it had at its own step."""
-    run = _Run(problem, np.arange(num_labels), config, seed, "all")
+    runs = _Runs(problem, [np.arange(num_labels)], config, seed, "all")
+    (model,) = runs.models
     kept: dict[int, dict[str, Tensor]] = {}
     for stop in sorted(set(steps)):
-        run.advance(stop - run.step)
-        for number, part in enumerate(problem.parts(run.model)):
+        runs.advance(stop - runs.step)
+        for number, part in enumerate(problem.parts(model)):
             if steps[number] == stop:
                 kept[number] = {name: tensor.clone() for name, tensor in part.state_dict().items()}
-    for number, part in enumerate(problem.parts(run.model)):
+    for number, part in enumerate(problem.parts(model)):
         part.load_state_dict(kept[number])
-    return run.model.eval()
+    fitted: nn.Module = model.eval()
+    return fitted
 
 
-class _Run:
-    """One model in training on some of the labels."""
+class _Runs:
+    """Models in training, each on labels of its own; batches are equally large."""
 
-    def __init__(self, problem: Fittable, rows: np.ndarray, config: FitConfig, seed: int, name: str | int) -> None:
-        self.problem, self.rows, self.seed, self.name = problem, torch.from_numpy(rows), seed, name
-        self.config = config
-        self.model = problem.build()
+    def __init__(
+        self, problem: Fittable, labels: Sequence[np.ndarray], config: FitConfig, seed: int, name: str
+    ) -> None:
+        self.labels, self.config, self.seed, self.name = [torch.from_numpy(rows) for rows in labels], config, seed, name
+        self.models = [problem.build() for _ in labels]
+        self.together: Together = (
+            problem.together(self.models) if isinstance(problem, Stackable) else _OneByOne(problem, self.models)
+        )
         self.generator = torch_generator(seed, "fit", name)
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.batch_size = min(config.batch_size, min(map(len, labels)))
         self.optimizer = torch.optim.AdamW(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            [p for p in self.together.parameters() if p.requires_grad],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self.step = 0
-        self.order = torch.empty(0, dtype=torch.long)
+        self.orders = [torch.empty(0, dtype=torch.long) for _ in labels]
 
     def advance(self, num_steps: int) -> None:
-        self.model.train()
+        self.together.train()
         for _ in range(num_steps):
             with seeded_torch(self.seed, "dropout", self.name, self.step):
-                loss = self.problem.loss(self.model, self._batch(), self.generator)
+                loss = self.together.loss(
+                    torch.stack([self._batch(i) for i in range(len(self.models))]), self.generator
+                )
             loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
+        self.together.settle()
 
-    def _batch(self) -> Tensor:
-        size = min(self.config.batch_size, len(self.rows))
-        if len(self.order) < size:
-            self.order = torch.randperm(len(self.rows), generator=self.generator)
-        batch, self.order = self.order[:size], self.order[size:]
-        return self.rows[batch]
+    def _batch(self, number: int) -> Tensor:
+        rows, size = self.labels[number], self.batch_size
+        if len(self.orders[number]) < size:
+            self.orders[number] = torch.randperm(len(rows), generator=self.generator)
+        batch, self.orders[number] = self.orders[number][:size], self.orders[number][size:]
+        return rows[batch]
+
+
+class _OneByOne:
+    """Any models, one after the other."""
+
+    def __init__(self, problem: Fittable, models: Sequence[nn.Module]) -> None:
+        self.problem, self.models = problem, models
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return chain.from_iterable(model.parameters() for model in self.models)
+
+    def train(self) -> None:
+        for model in self.models:
+            model.train()
+
+    def loss(self, rows: Int[Tensor, "M B"], generator: torch.Generator) -> Tensor:
+        losses = [
+            self.problem.loss(model, of_model, generator) for model, of_model in zip(self.models, rows, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def settle(self) -> None:
+        pass
 
 
 def seeded(build: Callable[[], Model], seed: int, *words: str | int) -> Model:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from flexlam.bottleneck.prefix import reported_prefix_lengths
@@ -14,6 +16,7 @@ from flexlam.core.machine import Device, choose_device, single_thread
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.lam.model import LatentActionModel
+from flexlam.nn.hourglass import HourglassStack
 from flexlam.training.fit import Fit, FitConfig, fit_with_folds, seeded
 from flexlam.training.labelled import Labelled, encode_labelled, require_actions
 from flexlam.training.pairs import load_pairs
@@ -76,6 +79,10 @@ class TranslatorProblem:
         translator.codec.fit(self.labels.action)
         return translator
 
+    def together(self, models: Sequence[Translator]) -> "_SideBySide":
+        """Translators in training at once."""
+        return _SideBySide(self.labels, models)
+
     def parts(self, model: Translator) -> Sequence[nn.Module]:
         """The networks that stop independently."""
         return list(model.networks.values()) if isinstance(model, PerPrefixTranslator) else [model]
@@ -95,6 +102,38 @@ class TranslatorProblem:
             float(model.codec.loss(model(batch.latents, batch.prev_action, k), batch.action).mean()) for k in lengths
         ]
         return losses if isinstance(model, PerPrefixTranslator) else [sum(losses) / len(losses)]
+
+
+class _SideBySide(nn.Module):
+    """The networks of several translators as one stack: many times fewer calls, each many times larger."""
+
+    def __init__(self, labels: Labelled, models: Sequence[Translator]) -> None:
+        super().__init__()
+        self.labels, self.models = labels, tuple(models)
+        self.stack = HourglassStack([network for model in models for network in model.members()])
+        first = models[0]
+        self.features = first.codec.features(labels.prev_action) if first.config.use_prev_action else None
+
+    def train(self, mode: bool = True) -> Self:
+        """Dropout and random prefixes are on, or off."""
+        for model in self.models:
+            model.train(mode)
+        return super().train(mode)
+
+    def loss(self, rows: Int[Tensor, "M B"], generator: torch.Generator) -> Float[Tensor, ""]:
+        """Sum of the losses of all networks, as `Translator.loss` has them."""
+        first, num_models = self.models[0], len(self.models)
+        inputs = first.fill(self.labels.latents[rows], generator).flatten(-2)  # (networks of a model, M, B, K D)
+        if self.features is not None:
+            inputs = torch.cat([inputs, self.features[rows].expand(len(inputs), -1, -1, -1)], -1)
+        outputs = self.stack(inputs.transpose(0, 1).flatten(0, 1))
+        actions = self.labels.action[rows].repeat_interleave(len(outputs) // num_models, 0)
+        losses = first.codec.loss(outputs.flatten(0, 1), actions.flatten(0, 1))
+        return losses.view(outputs.shape[:2]).mean(1).sum()
+
+    def settle(self) -> None:
+        """Leave the weights in the translators."""
+        self.stack.settle()
 
 
 def fit_translator(

@@ -52,6 +52,16 @@ class Translator(nn.Module):
         """Scores of actions (read them with `codec`) from the first `prefix_length` slots."""
         raise NotImplementedError
 
+    def members(self) -> list[HourglassMLP]:
+        """The networks, each of which is trained on inputs of its own."""
+        raise NotImplementedError
+
+    def fill(
+        self, latents: Float[Tensor, "*batch K D"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "M *batch K D"]:
+        """Latents as each of the M members sees them in training: null-filled beyond its k."""
+        raise NotImplementedError
+
     def _network(self) -> HourglassMLP:
         network: HourglassMLP = self.config.network.build(*self._sizes)
         return network
@@ -87,6 +97,16 @@ class PrefixSampledTranslator(Translator):
         filled, _ = self.prefix(latents, generator=generator)
         return self.codec.loss(self.network(self._inputs(filled, prev_action)), action).mean()
 
+    def members(self) -> list[HourglassMLP]:
+        """The one network."""
+        return [self.network]
+
+    def fill(
+        self, latents: Float[Tensor, "*batch K D"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "M *batch K D"]:
+        """A random retained prefix of each example."""
+        return self.prefix(latents, generator=generator)[0][None]
+
     def forward(
         self, latents: Float[Tensor, "B K D"], prev_action: Float[Tensor, "B A"], prefix_length: int
     ) -> Float[Tensor, "B O"]:
@@ -120,6 +140,16 @@ class PerPrefixTranslator(Translator):
         """Sum of the networks' action losses; each has its own weights, so the sum trains each alone."""
         losses = [self.codec.loss(self(latents, prev_action, k), action).mean() for k in self.served]
         return torch.stack(losses).sum()
+
+    def members(self) -> list[HourglassMLP]:
+        """One network for each k, in order."""
+        return [self.networks[str(k)] for k in self.served]  # type: ignore[misc]
+
+    def fill(
+        self, latents: Float[Tensor, "*batch K D"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "M *batch K D"]:
+        """The first k slots for the network of each k."""
+        return torch.stack([self.prefix(latents, k)[0] for k in self.served])
 
     def forward(
         self, latents: Float[Tensor, "B K D"], prev_action: Float[Tensor, "B A"], prefix_length: int
