@@ -20,6 +20,7 @@ SUPPORT = {
     "short": set(range(9)),
     "long": set(range(9)),
     "half-full": set(range(9)),
+    "from-one": set(range(1, 9)),
     "full": {8},
 }
 EXPECTED = {
@@ -28,6 +29,7 @@ EXPECTED = {
     "short": [k / 45 for k in range(9, 0, -1)],
     "long": [k / 45 for k in range(1, 10)],
     "half-full": [1 / 16] * 8 + [0.5],
+    "from-one": [0.0] + [1 / 8] * 8,
     "full": [0.0] * 8 + [1.0],
 }
 

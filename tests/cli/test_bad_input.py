@@ -324,7 +324,7 @@ def test_settings_of_acting_out_of_range_are_refused(refused: Refused, world: Wo
     refused(*latency, "--prefix-lengths", 9, tells=("prefix_length is 9", "0 to 4"))
     train = ("train", "policy", "vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--out", world.out)
     refused(*train, "--policy.patch-size", 7, tells=("patch_size 7", "64×64", "divisor"))
-    refused(*train, "--policy.context-frames", 8, tells=("context_frames is 8", "stride 8"))
+    refused(*train, "--policy.context-frames", 4, tells=("context_frames is 4", "stride 4"))
     refused(*train, "--first-context-frames", 99, tells=("99 exceeds", "context"))
     short = ("--policy.transformer.num-key-heads", 3)
     refused(*train, *short, tells=("num_key_heads",))

@@ -13,6 +13,7 @@ from flexlam.core.files import (
     explain_write_errors,
     file_hash,
     new_output_folder,
+    try_lock,
     write_bytes,
     write_text,
 )
@@ -190,3 +191,12 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "x").write_text("1")
     assert sorted(p.name for p in tmp_path.iterdir()) == [f".out.{os.getppid()}.abc.partial", "out"]
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_freed_at_the_end(tmp_path: Path) -> None:
+    with try_lock(tmp_path / "lock") as first, try_lock(tmp_path / "lock") as second:
+        assert first and not second
+    with try_lock(tmp_path / "lock") as third:
+        assert third
+    with pytest.raises(OutputError, match="cannot be written"), try_lock(tmp_path / "nowhere" / "lock"):
+        pass

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from flexlam.core.errors import ConfigError
 
-PrefixSampling = Literal["uniform", "powers-of-two", "short", "long", "half-full", "full"]
+PrefixSampling = Literal["uniform", "from-one", "powers-of-two", "short", "long", "half-full", "full"]
 
 # Unnormalised p(k) over k = 0..K. "full" is the Fixed-K baseline: the whole code, always.
 _FAMILIES: dict[str, Callable[[Tensor, int], Tensor]] = {
     "uniform": lambda k, K: torch.ones_like(k),
+    "from-one": lambda k, K: (k > 0).float(),
     "powers-of-two": lambda k, K: torch.tensor([float(i == K or i & (i - 1) == 0) for i in range(K + 1)]),
     "short": lambda k, K: K + 1 - k,
     "long": lambda k, K: k + 1,

@@ -41,7 +41,9 @@ CATALOG: dict[str, dict[str, str]] = {
         "wandb": "flexlam.training.trackers:WandbTracker",
     },
     "study": {
-        "tradeoff": "flexlam.study.tradeoff:STUDY",
+        "tradeoff": "flexlam.study.tradeoff:study",
+        "reconstruction": "flexlam.study.reconstruction:study",
+        "sampling": "flexlam.study.sampling:study",
     },
     "profile": {
         "tiny": "flexlam.study.config:tiny",

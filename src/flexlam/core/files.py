@@ -11,6 +11,11 @@ from pathlib import Path
 
 from flexlam.core.errors import OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
 
 def content_hash(data: bytes) -> str:
     """First 16 hexadecimal digits of SHA-256."""
@@ -171,3 +176,24 @@ def _empty(path: Path) -> None:
             shutil.rmtree(child)
         else:
             child.unlink()
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Whether this process alone holds a lock file now; the system frees it when the block or the process ends.
+
+    Where the system has no such locks, everybody holds them.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        with explain_write_errors(path):
+            file = stack.enter_context(path.open("a"))
+        mine = True
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                mine = False
+        yield mine

@@ -17,13 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from flexlam.core.errors import CheckpointError, OutputError
-from flexlam.core.files import explain_write_errors, new_output_folder, write_text
+from flexlam.core.files import explain_write_errors, new_output_folder, try_lock, write_text
 from flexlam.core.machine import describe_environment
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
 
@@ -92,14 +87,11 @@ class RunFolder:
         Raises:
             OutputError: one is writing it now.
         """
-        with explain_write_errors(self.path), (self.path / _LOCK).open("a") as file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise OutputError(
-                        f"Another process is writing the run {self.path}. Wait for it, or choose another --out folder."
-                    ) from error
+        with explain_write_errors(self.path), try_lock(self.path / _LOCK) as mine:
+            if not mine:
+                raise OutputError(
+                    f"Another process is writing the run {self.path}. Wait for it, or choose another --out folder."
+                )
             yield
 
     @property

@@ -36,10 +36,10 @@ def predict_codes(
     generator = torch_generator(seed, "predictions")
     uniforms = torch.rand(len(rows), num_samples, policy.num_slots, generator=generator)
     # Rows of one episode follow each other, so a window's frames and codes are those of the rows before.
-    needed = np.unique(np.concatenate([row - np.arange(length + 1) for row, length in zip(rows, lengths, strict=True)]))
-    known = torch.cat(
-        [_encode(lam, store, index, chunk) for chunk in np.array_split(needed, -(-len(needed) // _CHUNK))]
-    )
+    seen = [row - np.arange(length + 1) for row, length in zip(rows, lengths, strict=True)]
+    needed = np.unique(np.concatenate([rows, *seen]))
+    chunks = np.array_split(needed, max(1, -(-len(needed) // _CHUNK)))
+    known = torch.cat([_encode(lam, store, index, chunk) for chunk in chunks])
     for num_blocks in np.unique(lengths):
         members = np.flatnonzero(lengths == num_blocks)
         for chunk in np.array_split(members, -(-len(members) // _CHUNK)):

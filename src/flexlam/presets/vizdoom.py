@@ -72,12 +72,12 @@ def vizdoom_small() -> Preset:
         recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
-            training=LoopConfig(num_steps=1000, batch_size=64, evaluate_every=250, checkpoint_every=250),
+            training=LoopConfig(num_steps=1000, batch_size=64, evaluate_every=500, checkpoint_every=250),
         ),
         policy=PolicyRunConfig(
             policy=_small_policy(dim=96, depth=2),
             first_context_frames=6,
-            training=LoopConfig(num_steps=700, batch_size=28, evaluate_every=350, checkpoint_every=350),
+            training=LoopConfig(num_steps=700, batch_size=28, evaluate_every=700, checkpoint_every=350),
         ),
         alignment=AlignmentConfig(num_draws=4, idm_draws=1, idm_fit=IDM_FIT.model_copy(update={"max_steps": 100})),
         returns=ReturnsConfig(

@@ -31,11 +31,10 @@ class Outcome:
 class Study:
     """A figure or table of the papers, as steps whose rows are concluded from."""
 
-    question: str
-    """What it asks, in one sentence."""
     steps: Callable[[StudyConfig], list[Step]]
     """The steps whose rows are wanted; what these need is computed with them."""
     conclude: Callable[[StudyConfig, list["Measured"]], Outcome]
+    """What follows from the rows of those seeds of which every step is finished."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def load_study(name: str) -> Study:
     Raises:
         ConfigError: there is no such study.
     """
-    study: Study = catalog.lookup("study", name)
-    return study
+    make: Callable[[], Study] = catalog.lookup("study", name)
+    return make()
 
 
 def run_study(
@@ -67,16 +66,19 @@ def run_study(
 ) -> dict[str, Any]:
     """Compute what is missing, conclude from what is there, and return what OUT/results.json holds.
 
-    `only` names the LAM seeds to compute here; conclusions are drawn from every seed that is finished in OUT, or in the
-    folders to merge.
+    `only` names the LAM seeds to compute here; conclusions are drawn from every seed that is whole in OUT, with
+    what the folders to merge hold.
 
     Raises:
-        ConfigError: no such study, or a seed that the profile does not have.
+        ConfigError: no such study, a seed that the profile does not have, a folder to merge that holds no study.
         OutputError: the disk is full.
     """
     study = load_study(name)
     if unknown := set(only) - set(config.seeds):
         raise ConfigError(f"The profile has the seeds {config.seeds}; got {', '.join(map(str, sorted(unknown)))}.")
+    for other in merge:
+        if not (other / "steps").is_dir():
+            raise ConfigError(f"{other} holds no study (no folder {other / 'steps'}). Give the --out of another run.")
     steps = study.steps(config)
     workspace = Workspace(out / "steps")
     for other in merge:
@@ -84,7 +86,8 @@ def run_study(
     workspace.compute([step for step in steps if not only or step.about["seed"] in only], config.num_workers)
     finished = [step for step in steps if workspace.finished(step)]
     measured = [Measured(step.about, workspace.rows(step), _training_seconds(workspace, step)) for step in finished]
-    outcome = study.conclude(config, measured)
+    partial = {step.about["seed"] for step in steps if not workspace.finished(step)}
+    outcome = study.conclude(config, [entry for entry in measured if entry.about["seed"] not in partial])
     results = {
         "schema_version": 1,
         "kind": "study",

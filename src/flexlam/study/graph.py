@@ -4,19 +4,18 @@ A finished step is never computed again; changed settings name other folders, of
 Several processes, also on several machines that share the folder, may work on one study: a step is claimed by a lock.
 """
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flexlam.core.errors import CheckpointError
-from flexlam.core.files import content_hash, explain_write_errors, write_text
+from flexlam.core.files import content_hash, explain_write_errors, try_lock, write_text
 from flexlam.core.machine import describe_machine, single_thread
 from flexlam.core.parallel import run_jobs
 from flexlam.core.progress import progress
@@ -89,7 +88,7 @@ class Workspace:
             self.path.mkdir(parents=True, exist_ok=True)
 
         def work(worker: int) -> None:
-            with progress(len(order), "Study", "step") if worker == 0 else _nothing() as bar:
+            with progress(len(order), "Study", "step") if worker == 0 else nullcontext() as bar:
                 shown = 0
                 while waiting := [step for step in order if not self.finished(step)]:
                     if not any(self._try(step) for step in waiting):
@@ -120,7 +119,7 @@ class Workspace:
         folder = self.folder(step)
         with explain_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with _claimed(folder / "lock") as mine:
+        with try_lock(folder / "lock") as mine:
             if not mine or self.finished(step):
                 return False
             began = time.process_time()
@@ -160,23 +159,6 @@ def _in_order(wanted: Sequence[Step], finished: Callable[[Step], bool]) -> list[
     for step in wanted:
         visit(step)
     return list(order.values())
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether this process alone holds a lock file, which the system frees when the process ends."""
-    with explain_write_errors(path), path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
 
 
 def _read(path: Path) -> Any:

@@ -14,6 +14,7 @@ from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.readers import open_dataset
 from flexlam.data.store_builder import StoreConfig, build_store
 from flexlam.envs.base import open_suite
+from flexlam.evaluate.reconstruction import ReconstructionConfig, measure_reconstruction
 from flexlam.lam.model import LatentActionModel
 from flexlam.study.config import StudyConfig
 from flexlam.study.graph import Step, write_rows
@@ -78,6 +79,11 @@ def translators_step(
     return Step("translators", _fit_translators, settings, (data, lam), about)
 
 
+def reconstruction_step(data: Step, lam: Step, config: ReconstructionConfig, about: dict[str, Any]) -> Step:
+    """PSNR and SSIM of decoded test transitions."""
+    return Step("reconstruction", _reconstruct, config.model_dump(mode="json"), (data, lam), about)
+
+
 def floors_step(data: Step, config: StudyConfig, seed: int) -> Step:
     """What needs no model: a table of the previous action, on the same labels and on all."""
     settings = {
@@ -135,11 +141,18 @@ def _fit_translators(step: Step, folder: Path, parents: list[Path]) -> None:
     for count in settings["label_counts"]:
         for draw in range(settings["num_draws"]):
             labels = _labels(pairs, model, count, seed, draw)
-            fit, decay = _fit(step, config, model, labels, pairs, derive_seed(seed, "fit", draw) % 2**31)
+            fit, decay = _fit(step, config, model, labels, pairs, derive_seed(seed, "fit", draw))
             chosen = {"num_steps": fit.num_steps[0], "heldout_loss": fit.heldout_loss[0], "weight_decay": decay}
+            chosen["num_tried"] = len(settings["weight_decays"]) or 1
             for k in lengths:
                 rows.append({"k": k, "labels": count, "draw": draw, **_score(fit.model, test, k), **chosen})
     write_rows(folder, rows)
+
+
+def _reconstruct(step: Step, folder: Path, parents: list[Path]) -> None:
+    lam_run, model = open_lam(parents[1] / "run", torch.device("cpu"))
+    pairs = load_pairs(parents[0] / "store", lam_run.pairs)
+    write_rows(folder, measure_reconstruction(model, pairs, ReconstructionConfig.parse(step.settings))["rows"])
 
 
 def _fit(
