@@ -29,6 +29,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("flexlam.cli.list_names", "every name in the catalogue"),
 }
 
+_CONTINUE = {
+    **dict.fromkeys(("train", "demo"), " The same command with --resume continues."),
+    "study": " The same command continues.",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0 done, 1 a check failed, 2 the user can mend it, 130 interrupted."""
@@ -50,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stop:
         detail = f": {stop}" if str(stop) else ""
-        hint = " The same command with --resume continues." if arguments[0] in ("train", "demo") else ""
+        hint = _CONTINUE.get(arguments[0], "")
         print(f"\nflexlam: interrupted{detail}.{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:

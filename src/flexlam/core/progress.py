@@ -16,6 +16,17 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """No bars and no lines from what is done in a block; bars that are there already stay."""
+    before = _quiet
+    set_quiet(True)
+    try:
+        yield
+    finally:
+        set_quiet(before)
+
+
 def say(text: str) -> None:
     """One line on standard error, unless bars are off."""
     if not _quiet:

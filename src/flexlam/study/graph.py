@@ -18,7 +18,7 @@ from flexlam.core.errors import CheckpointError
 from flexlam.core.files import content_hash, explain_write_errors, try_lock, write_text
 from flexlam.core.machine import describe_machine, single_thread
 from flexlam.core.parallel import run_jobs
-from flexlam.core.progress import progress
+from flexlam.core.progress import progress, silence
 
 _WAIT = 0.5  # seconds between two looks for a step that nobody works on
 
@@ -123,7 +123,7 @@ class Workspace:
             if not mine or self.finished(step):
                 return False
             began = time.process_time()
-            with single_thread():  # so that the number of workers changes no figure
+            with silence(), single_thread():  # one thread, so that the number of workers changes no figure
                 step.work(step, folder, [self.folder(parent) for parent in step.parents])
             seconds = round(time.process_time() - began, 2)
             record = {
