@@ -146,6 +146,8 @@ def test_a_forgotten_reset_is_told(lam: LatentActionModel, policy: SequenceModel
     with pytest.raises(ConfigError, match="reset"):
         agent.act(frames)
     agent.act(frames, active=np.array([True, False]))
+    with pytest.raises(DataError, match=r"`active` is int64 \(1,\); expected .* bool \(2,\)"):
+        agent.act(frames, active=np.array([0]))
     with pytest.raises(ConfigError, match="0 to 1"):
         agent.reset(2)
 

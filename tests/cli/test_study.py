@@ -1,6 +1,7 @@
 """`flexlam study`: the tiny profile whole, on the real games, and what is refused."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -58,7 +59,7 @@ def test_killed_anywhere_and_restarted_it_gives_the_same_figures(tmp_path: Path)
             assert process.wait(timeout=waits.uniform(6, 20)) == 0
             break
         except subprocess.TimeoutExpired:
-            subprocess.run(["kill", "-9", f"-{process.pid}"], check=True)
+            os.killpg(process.pid, signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
             kills += 1
     assert kills > 0

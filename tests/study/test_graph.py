@@ -42,7 +42,7 @@ def test_what_is_needed_is_computed_once_and_in_order(workspace: Workspace, num_
     assert all(runs(workspace, one) == 1 for one in (data, left, right, *ends))
     workspace.compute(ends, num_workers)
     assert all(runs(workspace, one) == 1 for one in (data, left, right, *ends))
-    assert workspace.about(ends[0])["parents"] == [data.name, left.name]
+    assert list(workspace.about(ends[0])["parents"]) == [data.name, left.name]
 
 
 def test_changed_settings_are_another_step_for_all_that_depends_on_it_and_nothing_else(workspace: Workspace) -> None:

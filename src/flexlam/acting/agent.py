@@ -135,12 +135,17 @@ class Agent:
         `active` (B,) bool leaves out environments that hold no episode; their rows mean nothing.
 
         Raises:
-            DataError: a frame of another size or type than the model was trained on.
+            DataError: a frame of another size or type than the model was trained on, or an `active` that is no mask.
             ConfigError: an environment was not reset.
         """
         single = np.ndim(frames) == 3
         new = self._check(np.asarray(frames)[None] if single else np.asarray(frames))
-        chosen = np.ones(self.num_environments, bool) if active is None else np.asarray(active, bool)
+        chosen = np.ones(self.num_environments, bool) if active is None else np.asarray(active)
+        if chosen.dtype != bool or chosen.shape != (self.num_environments,):
+            raise DataError(
+                f"`active` is {chosen.dtype} {chosen.shape}; expected one True or False for each environment, "
+                f"bool ({self.num_environments},)."
+            )
         if any(self._generators[number] is None for number in np.flatnonzero(chosen)):
             raise ConfigError("An episode begins with `reset()`: call it before the first `act` of every episode.")
         actions = self._decide(new, chosen)

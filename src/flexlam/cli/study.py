@@ -17,7 +17,7 @@ class StudyOptions:
     name: tyro.conf.Positional[str]
     """Which study (flexlam list study)."""
     profile: str = "cpu"
-    """How large: tiny (seconds, learns little) or cpu (two cores)."""
+    """How large: tiny (a minute; shows that it runs, and nothing else) or cpu (two cores)."""
     out: Path | None = None
     """Folder for its steps and results; by default studies/NAME-PROFILE."""
     overlay: tuple[str, ...] = ()
@@ -52,4 +52,5 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     results = run_study(options.name, options.profile, config, out, options.only, options.merge)
     print((out / "table.md").read_text())
     done, wanted = results["finished"]
-    print(f"\n{done} of {wanted} steps. Results: {out / 'results.json'}")
+    rest = "" if done == wanted else "; the rest belongs to LAM seeds that were not computed here (--only, --merge)"
+    print(f"{done} of {wanted} measurements{rest}. Everything: {out / 'results.json'}")

@@ -46,10 +46,13 @@ def run_jobs(
             theirs.close()
             workers[ours] = process
         return _gather(workers, num_jobs, on_done)
+    except BaseException:
+        for process in workers.values():
+            process.terminate()
+        raise
     finally:
         for pipe, process in workers.items():
-            process.terminate()
-            process.join()
+            process.join()  # where all went well it ends by itself
             pipe.close()
 
 
@@ -57,18 +60,23 @@ def _work(work: Callable[[int], Any], num_jobs: int, counter: Any, pipe: Connect
     import torch
 
     torch.set_num_threads(1)  # the threads of the parent are not in its copy
-    while True:
-        with counter.get_lock():
-            number = counter.value
-            counter.value += 1
-        if number >= num_jobs:
-            pipe.close()
-            return
-        try:
-            message = pickle.dumps((number, None, work(number)))
-        except BaseException as error:
-            message = pickle.dumps((number, error, None))
-        pipe.send_bytes(message)  # `send` would share the memory of tensors, and it ends with this process
+    try:
+        while (number := _next(counter)) < num_jobs:
+            try:
+                message = pickle.dumps((number, None, work(number)))
+            except BaseException as error:
+                message = pickle.dumps((number, error, None))
+            pipe.send_bytes(message)  # `send` would share the memory of tensors, and it ends with this process
+        pipe.close()
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass  # told to stop, or nobody listens any more
+
+
+def _next(counter: Any) -> int:
+    with counter.get_lock():
+        number: int = counter.value
+        counter.value += 1
+    return number
 
 
 def _gather(workers: dict[Any, Any], num_jobs: int, on_done: Callable[[], object]) -> list[Any]:

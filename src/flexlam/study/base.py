@@ -107,8 +107,8 @@ def run_study(
 
 
 def _training_seconds(workspace: Workspace, step: Step) -> float:
-    models = [parent for parent in step.parents if parent.kind == "lam" and workspace.finished(parent)]
-    return sum(float(workspace.about(model)["cpu_seconds"]) for model in models)
+    parents = workspace.about(step)["parents"]
+    return float(sum(seconds for name, seconds in parents.items() if name.startswith("lam-")))
 
 
 def _cost(workspace: Workspace, steps: Sequence[Step]) -> dict[str, float]:
@@ -123,7 +123,8 @@ def _cost(workspace: Workspace, steps: Sequence[Step]) -> dict[str, float]:
 
 def _write(out: Path, results: Mapping[str, Any], outcome: Outcome) -> None:
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
-    tables = {"Claims": claims_table(results["claims"]), **outcome.tables}
+    title = "Claims (an effect is the first named minus the second)"
+    tables = {title: claims_table(results["claims"]), **outcome.tables}
     text = "\n\n".join(f"{title}\n\n{table.to_markdown()}" for title, table in tables.items())
     write_text(out / "table.md", text + "\n")
     for name, svg in outcome.figures.items():
@@ -139,7 +140,8 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
             f"{claim['effect']:+.3f}",
             "–" if claim["ci95"] is None else f"{claim['ci95'][0]:+.3f} to {claim['ci95'][1]:+.3f}",
             str(claim["seeds"]),
+            claim["reason"],
         )
         for claim in claims
     )
-    return Table(("claim", "verdict", "effect", "95 % interval", "seeds"), (rows,) if rows else ())
+    return Table(("claim", "verdict", "effect", "95 % interval", "seeds", "why"), (rows,) if rows else ())

@@ -43,6 +43,11 @@ class Effect:
         return Effect(-self.mean, None, tuple(-x for x in self.per_seed), self.num_draws).p_above(-bound)
 
     @property
+    def upper(self) -> float:
+        """Upper bound of the interval; the effect itself where there is none."""
+        return self.mean if self.ci95 is None else self.ci95[1]
+
+    @property
     def enough(self) -> bool:
         """Whether there are seeds enough for a verdict."""
         found = estimate(self.per_seed)
@@ -63,6 +68,8 @@ class Claim:
     seeds: int
     draws: int
     unit: str
+    reason: str
+    """What stands in the way of a verdict, or which cell speaks for all."""
     cells: dict[str, dict[str, Any]]
     """The effect in each cell, where the claim is about several."""
 
@@ -106,11 +113,16 @@ def non_inferior(id: str, statement: str, cells: Mapping[str, Effect], margin: f
         verdict = "contradicted"
     elif enough and all(fine.values()):
         verdict = "supported"
-    worst = max(cells.values(), key=lambda effect: effect.mean)
+    name = max(cells, key=lambda name: cells[name].upper)
+    worst, reason = cells[name], f"the least favourable cell: {name}"
+    if not enough and verdict == "inconclusive":
+        reason += f"; {_too_few(worst)}"
     described = {
         name: {**_describe(effect), "non_inferior": fine[name], "worse": worse[name]} for name, effect in cells.items()
     }
-    return Claim(id, statement, verdict, worst.mean, worst.ci95, _seeds(worst), worst.num_draws, unit, described)
+    return Claim(
+        id, statement, verdict, worst.mean, worst.ci95, _seeds(worst), worst.num_draws, unit, reason, described
+    )
 
 
 def below(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str = "nats") -> Claim:
@@ -120,13 +132,18 @@ def below(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str
         verdict = "supported"
     elif effect.enough and effect.p_above(bound) <= LEVEL / 2:
         verdict = "contradicted"
-    return Claim(id, statement, verdict, effect.mean, effect.ci95, _seeds(effect), effect.num_draws, unit, {})
+    reason = ""
+    if verdict == "inconclusive":
+        reason = f"the interval holds {bound:g}" if effect.enough else _too_few(effect)
+    return Claim(id, statement, verdict, effect.mean, effect.ci95, _seeds(effect), effect.num_draws, unit, reason, {})
 
 
 def above(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str = "nats") -> Claim:
     """The effect lies above a bound; see `below`."""
-    mirrored = below(id, statement, _negated(effect), -bound, unit)
-    return Claim(id, statement, mirrored.verdict, effect.mean, effect.ci95, mirrored.seeds, mirrored.draws, unit, {})
+    mirrored = below(id, statement, _negated(effect), 0.0 - bound, unit)
+    reason = mirrored.reason if bound == 0 else mirrored.reason.replace(f"{-bound:g}", f"{bound:g}")
+    seeds, draws = mirrored.seeds, mirrored.draws
+    return Claim(id, statement, mirrored.verdict, effect.mean, effect.ci95, seeds, draws, unit, reason, {})
 
 
 def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]:
@@ -137,6 +154,10 @@ def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]
             break
         rejected[name] = True
     return rejected
+
+
+def _too_few(effect: Effect) -> str:
+    return f"{_seeds(effect)} seeds, {MIN_SEEDS} are needed"
 
 
 def _negated(effect: Effect) -> Effect:

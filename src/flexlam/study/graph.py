@@ -59,7 +59,7 @@ class Workspace:
         return (self.folder(step) / "done.json").exists()
 
     def about(self, step: Step) -> dict[str, Any]:
-        """CPU-seconds and machine of a finished step.
+        """Settings, CPU-seconds (its own, and those of its parents by name) and machine of a finished step.
 
         Raises:
             CheckpointError: it is not finished, or its record is damaged.
@@ -81,14 +81,17 @@ class Workspace:
         Raises:
             OutputError: the disk is full or the folder cannot be written; whatever a step raises. What is done stays.
         """
+        every = _in_order(wanted, lambda step: False)
         order = [step for step in _in_order(wanted, self.finished) if not self.finished(step)]
         if not order:
             return
+        before = len(every) - len(order)
         with explain_write_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
         def work(worker: int) -> None:
-            with progress(len(order), "Study", "step") if worker == 0 else nullcontext() as bar:
+            shown_here = progress(len(every), "Study", "step", before) if worker == 0 else nullcontext()
+            with shown_here as bar:
                 shown = 0
                 while waiting := [step for step in order if not self.finished(step)]:
                     if not any(self._try(step) for step in waiting):
@@ -112,6 +115,10 @@ class Workspace:
                 found += 1
         return found
 
+    def _seconds(self, step: Step) -> float:
+        seconds: float = self.about(step)["cpu_seconds"]
+        return seconds
+
     def _try(self, step: Step) -> bool:
         """Compute a step if its parents are there and nobody else is at it; returns whether anything was done."""
         if not all(map(self.finished, step.parents)):
@@ -128,7 +135,7 @@ class Workspace:
             seconds = round(time.process_time() - began, 2)
             record = {
                 **{"kind": step.kind, "about": step.about, "settings": step.settings},
-                **{"parents": [parent.name for parent in step.parents]},
+                **{"parents": {parent.name: self._seconds(parent) for parent in step.parents}},
                 **{"cpu_seconds": seconds, "machine": describe_machine()},
             }
             write_text(folder / "done.json", json.dumps(record, indent=2) + "\n")

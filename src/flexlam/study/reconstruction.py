@@ -23,10 +23,9 @@ Values = dict[int, list[float]]
 def steps(config: StudyConfig) -> list[Step]:
     """FlexLAM and the Fixed-K models of `tradeoff`, decoded."""
     data, wanted = data_step(config), []
+    chosen = [(kind, run) for kind, run in models(config) if kind in (FLEX, FIXED)]
     for seed in config.seeds:
-        for kind, run in models(config):
-            if kind not in (FLEX, FIXED):
-                continue
+        for kind, run in chosen:
             about = {"method": kind, "seed": seed}
             lengths = (0, *config.prefix_lengths) if kind == FLEX else (run.lam.num_slots,)
             decoded = ReconstructionConfig(prefix_lengths=lengths)

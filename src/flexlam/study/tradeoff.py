@@ -39,9 +39,10 @@ def steps(config: StudyConfig) -> list[Step]:
     """Six ways to fit on three kinds of models; every model but the summed one costs the same arithmetic."""
     data = data_step(config)
     wanted: list[Step] = []
+    every = models(config)
     for seed in config.seeds:
         wanted.append(floors_step(data, config, seed))
-        for kind, run in models(config):
+        for kind, run in every:
             lam = lam_step(data, run, seed, {"method": kind, "seed": seed})
             lengths = () if kind == FIXED else config.prefix_lengths
             for method, prefix_dropout, decay in _FITS[kind]:
