@@ -22,3 +22,5 @@ install_import_hook("flexlam", "shape_checks.check")
 # Shells start background jobs with Ctrl-C ignored, and children inherit that; tests of interrupts need it back.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # so it is under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
