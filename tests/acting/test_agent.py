@@ -11,6 +11,7 @@ from flexlam.core.run_folder import RunFolder
 from flexlam.core.seeding import seeded_torch
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.causal import CausalConfig
+from flexlam.nn.patches import frames_to_images, thumbnails
 from flexlam.policy.autoregressive import SequenceModel
 from flexlam.translator.model import build_translator, save_translator
 from flexlam.translator.serving import PerPrefixTranslator, PrefixSampledTranslator, Translator
@@ -118,7 +119,7 @@ def test_the_translator_is_given_no_action_first_then_the_agents_own(
     seen: list[float] = []
     forward = agent.translator.forward
     monkeypatch.setattr(
-        agent.translator, "forward", lambda z, prev, k: (seen.append(float(prev[0, 0])), forward(z, prev, k))[1]
+        agent.translator, "forward", lambda z, prev, k, obs: (seen.append(float(prev[0, 0])), forward(z, prev, k))[1]
     )
     agent.reset()
     actions = [float(agent.act(frame)[0]) for frame in video(4)[:6]]
@@ -126,6 +127,22 @@ def test_the_translator_is_given_no_action_first_then_the_agents_own(
     agent.reset()
     agent.act(video(4)[0])
     assert np.isnan(seen[-1]), "a new episode has no previous action"
+
+
+def test_a_translator_that_reads_the_frame_is_given_the_newest_one(
+    lam: LatentActionModel, policy: SequenceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent(lam, policy, speaking(lam, use_obs=True), rule=DrawRule(num_samples=2))
+    seen: list[torch.Tensor] = []
+    forward = agent.translator.forward
+    monkeypatch.setattr(
+        agent.translator, "forward", lambda z, prev, k, obs: (seen.append(obs), forward(z, prev, k, obs))[1]
+    )
+    agent.reset()
+    for frame in video(4)[:3]:
+        agent.act(frame)
+        newest = thumbnails(frames_to_images(torch.from_numpy(frame)[None]))
+        assert torch.equal(seen[-1], newest.expand(2, -1)), "once for each drawn latent action"
 
 
 def test_parts_are_announced_in_their_order(lam: LatentActionModel, policy: SequenceModel) -> None:

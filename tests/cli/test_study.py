@@ -1,4 +1,4 @@
-"""`flexlam study`: the tiny profile whole, on the real games, and what is refused."""
+"""`flexlam study`: every study whole at the tiny profile, on the real games, and what is refused."""
 
 import json
 import os
@@ -13,33 +13,65 @@ from pathlib import Path
 import pytest
 
 from command_line import run_command as run
+from flexlam.core import catalog
+
+QUICK = ("--profile", "tiny", "--num-workers", 1, "--quiet")
 
 
-def test_the_tiny_profile_runs_whole_and_a_second_call_computes_nothing(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Computed once, used by every study."""
     pytest.importorskip("vizdoom")
-    arguments = ("study", "tradeoff", "--profile", "tiny", "--out", tmp_path, "--quiet", "--workers", 1)
-    said = run(*arguments)
+    return tmp_path_factory.mktemp("steps")
+
+
+@pytest.mark.parametrize("name", sorted(catalog.names("study"), key=lambda name: name != "tradeoff"))
+def test_every_study_runs_whole_and_two_seeds_show_nothing(name: str, steps: Path, tmp_path: Path) -> None:
+    said = run("study", name, *QUICK, "--out", tmp_path, "--steps", steps)
     assert said.code == 0, said.err
-    assert "inconclusive" in said.out and "Fixed-K + prefix, k = 4" in said.out
     results = json.loads((tmp_path / "results.json").read_text())
-    assert {claim["verdict"] for claim in results["claims"]} == {"inconclusive"}, "two seeds show nothing"
-    assert results["environment"]["packages"]["torch"] and results["cost"]["lam"] > 0
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
-    assert len(before) == 1 + 2 * (1 + 4 + 9), "a recording; for each seed a table, four models, nine kinds of fits"
-    assert run(*arguments).code == 0
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")} == before
-    assert json.loads((tmp_path / "results.json").read_text())["rows"] == results["rows"]
+    assert results["finished"][0] == results["finished"][1] > 0
+    assert results["claims"] and {claim["verdict"] for claim in results["claims"]} == {"inconclusive"}
+    assert len({claim["id"] for claim in results["claims"]}) == len(results["claims"])
+    assert results["command"].startswith(f"flexlam study {name} --profile tiny")
+    table = (tmp_path / "table.md").read_text()
+    assert table in said.out and " – |" not in table, "every cell has a figure"
+
+
+def test_a_second_call_computes_nothing(steps: Path, tmp_path: Path) -> None:
+    arguments = ("study", "tradeoff", *QUICK, "--steps", steps)
+    assert run(*arguments, "--out", tmp_path / "one").code == 0
+    before = {path: path.stat().st_mtime_ns for path in steps.rglob("done.json")}
+    assert run(*arguments, "--out", tmp_path / "other").code == 0
+    assert {path: path.stat().st_mtime_ns for path in steps.rglob("done.json")} == before
+    one, other = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "other"))
+    assert one["rows"] == other["rows"] and one["environment"]["packages"]["torch"] and one["cost"]["lam"] > 0
+
+
+def test_any_setting_can_be_changed_and_label_noise_is_one(steps: Path, tmp_path: Path) -> None:
+    changed = ("--seeds", 0, "--label-counts", 48, "--label-noise", 0.5, "--acting.tasks")  # no tasks
+    said = run("study", "prefix", *QUICK, *changed, "--out", tmp_path, "--steps", steps)
+    assert said.code == 0, said.err
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {row["labels"] for row in results["rows"]} == {48} and {row["seed"] for row in results["rows"]} == {0}
+    assert results["config"]["label_noise"] == 0.5 and results["config"]["acting"]["tasks"] == []
 
 
 def test_what_is_unknown_is_refused_before_anything_is_written(refused: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "out"
+    refused("study", tells=("Give a study first", "tradeoff"))
     refused("study", "tradeof", "--out", out, tells=("no study called 'tradeof'", "Did you mean 'tradeoff'"))
     refused("study", "tradeoff", "--profile", "cup", "--out", out, tells=("no profile called 'cup'", "'cpu'"))
-    refused("study", "tradeoff", "--profile", "tiny", "--only", 9, "--out", out, tells=("has the seeds", "got 9"))
-    refused("study", "tradeoff", "--overlay", "flickr", "--out", out, tells=("Did you mean 'flicker'",))
-    refused("study", "tradeoff", "--workers", 0, "--out", out, tells=("num_workers",))
+    tiny = ("--profile", "tiny", "--out", out)
+    refused("study", "tradeoff", *tiny, "--only", 9, tells=("no seed 9", "it has 0, 1"))
+    refused("study", "tradeoff", *tiny, "--only-methods", "Flex", tells=("no method 'Flex'", "'FlexLAM'"))
+    refused("study", "tradeoff", *tiny, "--overlay", "flickr", tells=("Did you mean 'flicker'",))
+    refused("study", "tradeoff", *tiny, "--num-workers", 0, tells=("--num-workers", "0"))
+    refused("study", "joint", *tiny, "--label-noise", 0.1, tells=("label_noise is 0.1", "joint"))
+    refused("study", "returns", *tiny, "--acting.tasks", tells=("need tasks to act in",))
     nowhere = tmp_path / "nowhere"
-    refused("study", "tradeoff", "--merge", nowhere, "--out", out, tells=(str(nowhere), "holds no study"))
+    refused("study", "tradeoff", *tiny, "--merge", nowhere, tells=(str(nowhere), "holds no finished steps"))
+    refused("study", "tradeoff", *tiny, "--dataset", nowhere, tells=("no dataset", str(nowhere)))
     assert not out.exists()
 
 
@@ -48,7 +80,7 @@ def test_killed_anywhere_and_restarted_it_gives_the_same_figures(tmp_path: Path)
     pytest.importorskip("vizdoom")
 
     def command(out: Path) -> list[str]:
-        words = ["study", "tradeoff", "--profile", "tiny", "--out", str(out), "--quiet", "--workers", "2"]
+        words = ["study", "tradeoff", "--profile", "tiny", "--out", str(out / "out"), "--quiet"]
         return [sys.executable, "-m", "flexlam", *words]
 
     subprocess.run(command(tmp_path / "whole"), check=True, stdout=subprocess.DEVNULL)
@@ -63,5 +95,5 @@ def test_killed_anywhere_and_restarted_it_gives_the_same_figures(tmp_path: Path)
             assert process.wait() == -signal.SIGKILL
             kills += 1
     assert kills > 0
-    whole, killed = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed"))
+    whole, killed = (json.loads((tmp_path / name / "out" / "results.json").read_text()) for name in ("whole", "killed"))
     assert killed["rows"] == whole["rows"] and killed["claims"] == whole["claims"]

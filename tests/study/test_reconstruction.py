@@ -3,10 +3,10 @@
 import numpy as np
 
 from flexlam.study import tradeoff
-from flexlam.study.base import Measured
 from flexlam.study.config import load_profile
+from flexlam.study.found import Found, Measured
+from flexlam.study.methods import FIXED, FLEX
 from flexlam.study.reconstruction import conclude, steps
-from flexlam.study.tradeoff import FIXED, FLEX
 
 CONFIG = load_profile("cpu")
 
@@ -22,7 +22,7 @@ def made_up(flex: dict[int, float], fixed: dict[int, float]) -> list[Measured]:
 
 
 def verdicts(flex: dict[int, float], fixed: dict[int, float]) -> dict[str, str]:
-    return {claim.id: claim.verdict for claim in conclude(CONFIG, made_up(flex, fixed)).claims}
+    return {claim.id: claim.verdict for claim in conclude(CONFIG, Found(made_up(flex, fixed))).claims}
 
 
 def test_verdicts_follow_the_figures() -> None:
@@ -42,5 +42,5 @@ def test_it_shares_the_models_of_the_tradeoff() -> None:
 
 
 def test_of_no_seed_there_are_no_claims() -> None:
-    outcome = conclude(CONFIG, [])
+    outcome = conclude(CONFIG, Found([]))
     assert outcome.claims == [] and outcome.figures == {}

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from flexlam.study.base import Measured
 from flexlam.study.config import load_profile
+from flexlam.study.found import Found, Measured
 from flexlam.study.sampling import FAMILIES, PAPERS, conclude, steps
 
 CONFIG = load_profile("cpu")
@@ -28,7 +28,7 @@ def made_up(offsets: dict[str, float]) -> list[Measured]:
 
 
 def test_each_family_is_compared_with_the_papers() -> None:
-    claims = conclude(CONFIG, made_up({"powers-of-two": -0.03, "short": 0.03})).claims
+    claims = conclude(CONFIG, Found(made_up({"powers-of-two": -0.03, "short": 0.03}))).claims
     found = {claim.id.removeprefix(f"better-than-{PAPERS}/"): claim.verdict for claim in claims}
     assert found.keys() == set(FAMILIES) - {PAPERS} and "full" not in FAMILIES
     assert found["powers-of-two"] == "supported" and found["short"] == "contradicted"
@@ -43,4 +43,4 @@ def test_every_family_is_trained_and_fitted_alike() -> None:
 
 
 def test_of_no_seed_there_are_no_claims() -> None:
-    assert conclude(CONFIG, []).claims == []
+    assert conclude(CONFIG, Found([])).claims == []

@@ -10,15 +10,28 @@ import pytest
 from flexlam.core.errors import ConfigError
 from flexlam.data.store import FrameStore
 from flexlam.data.store_builder import StoreConfig
-from flexlam.study import pieces
-from flexlam.study.base import Measured, run_study
+from flexlam.study.base import Share, run_study
 from flexlam.study.config import StudyConfig, load_profile
+from flexlam.study.found import Found, Measured
 from flexlam.study.graph import Step, Workspace
-from flexlam.study.pieces import equal_steps, training_flops
-from flexlam.study.tradeoff import DECAY, DROPOUT, FIXED, FLEX, FLEX_DECAY, SUMMED, conclude, steps
+from flexlam.study.methods import (
+    DECAY,
+    DROPOUT,
+    FIXED,
+    FIXED_ENSEMBLE,
+    FIXED_OURS,
+    FLEX,
+    FLEX_DECAY,
+    OURS,
+    OURS_SUMMED,
+    SUMMED,
+)
+from flexlam.study.pieces import data, fits
+from flexlam.study.pieces.models import equal_steps, training_flops
+from flexlam.study.tradeoff import conclude, steps
 from moving_square import square_store
 
-METHODS = (FLEX, FLEX_DECAY, SUMMED, FIXED, DROPOUT, DECAY)
+METHODS = (FLEX, FLEX_DECAY, SUMMED, OURS, OURS_SUMMED, FIXED, DROPOUT, DECAY, FIXED_OURS, FIXED_ENSEMBLE)
 
 
 def copied(store: FrameStore) -> Any:
@@ -57,8 +70,8 @@ def finished(
 ) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "_make_data", copied(store))
-        return out, run_study("tradeoff", "tiny", config, out)
+        patch.setattr(data, "_record", copied(store))
+        return out, run_study("tradeoff", config, out, out / "steps", command="flexlam study tradeoff")
 
 
 def test_every_method_is_measured_in_every_cell(finished: tuple[Path, dict[str, Any]], config: StudyConfig) -> None:
@@ -67,55 +80,62 @@ def test_every_method_is_measured_in_every_cell(finished: tuple[Path, dict[str, 
         cells = {
             (row["seed"], row["k"], row["labels"], row["draw"]) for row in results["rows"] if row["method"] == method
         }
-        wanted = {(s, k, n, d) for s in (0, 1) for k in (1, 4) for n in (16, 32) for d in (0, 1)}
+        draws = ((16, 0), (16, 1), (32, 0))  # as many as make up the largest budget
+        wanted = {(s, k, n, d) for s in (0, 1) for k in (1, 4) for n, d in draws}
         assert cells == wanted, method
     assert all(np.isfinite(row["action_loss"]) for row in results["rows"])
     assert results["finished"][0] == results["finished"][1]
     claims = {claim["id"]: claim for claim in results["claims"]}
     assert {"non-inferior", "superior-loose-few", "loose-fragile", "tight-limited", "dropout-explains"} <= claims.keys()
     assert {claim["verdict"] for claim in claims.values()} <= {"supported", "contradicted", "inconclusive"}
-    assert all(claim["seeds"] == 2 and claim["draws"] == 2 for claim in claims.values())
+    assert all(claim["seeds"] == 2 and claim["draws"] in (1, 2) for claim in claims.values())
     assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(results))
     assert "Fixed-K + prefix, k = 4" in (out / "table.md").read_text()
     assert (out / "tradeoff.svg").read_text().count("<svg") == 1
 
 
-def test_seeds_spread_over_machines_are_merged_into_the_same_figures(
-    finished: tuple[Path, dict[str, Any]],
-    config: StudyConfig,
-    store: FrameStore,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def recorded(store: FrameStore, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Nothing is recorded: the squares are."""
+    monkeypatch.setattr(data, "_record", copied(store))
+    return monkeypatch
+
+
+def test_parts_spread_over_machines_are_merged_into_the_same_figures(
+    finished: tuple[Path, dict[str, Any]], config: StudyConfig, recorded: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pieces, "_make_data", copied(store))
-    one = run_study("tradeoff", "tiny", config, tmp_path / "one", only=(1,))
-    assert {row["seed"] for row in one["rows"]} == {1}
-    assert one["finished"][0] < one["finished"][1]
-    run_study("tradeoff", "tiny", config, tmp_path / "other", only=(0,))
-    monkeypatch.setattr(Workspace, "compute", lambda *arguments: None)  # nothing is left to compute
-    merged = run_study("tradeoff", "tiny", config, tmp_path / "all", merge=(tmp_path / "one", tmp_path / "other"))
+    shares = {
+        "a": Share((1,)),
+        "b": Share((0,), (FLEX, SUMMED, OURS_SUMMED)),
+        "c": Share((0,), ("previous action", OURS, FLEX_DECAY)),
+    }
+    for name, share in shares.items():
+        part = run_study("tradeoff", config, tmp_path / name, tmp_path / name / "steps", share)
+        assert part["finished"][0] < part["finished"][1]
+        assert {row["seed"] for row in part["rows"]} == set(share.seeds)
+        assert {row["method"] for row in part["rows"]} <= {*METHODS, "previous action"}
+    rest = Share((0,), (FIXED, DROPOUT, DECAY, FIXED_OURS, FIXED_ENSEMBLE))
+    run_study("tradeoff", config, tmp_path / "d", tmp_path / "d" / "steps", rest)
+    recorded.setattr(Workspace, "compute", lambda *arguments: None)  # nothing is left to compute
+    folders = [tmp_path / name / "steps" for name in (*shares, "d")]
+    merged = run_study("tradeoff", config, tmp_path / "all", tmp_path / "steps", merge=folders)
     assert merged["rows"] == finished[1]["rows"]
     assert merged["claims"] == finished[1]["claims"]
 
 
 def test_noise_in_the_place_of_test_labels_changes_nothing_that_is_chosen(
-    finished: tuple[Path, dict[str, Any]],
-    config: StudyConfig,
-    store: FrameStore,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    finished: tuple[Path, dict[str, Any]], config: StudyConfig, recorded: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pieces, "_make_data", copied(store))
-    original = pieces._test_set
+    original = fits.Problem.test
 
-    def noisy(*arguments: Any) -> Any:
-        test = original(*arguments)
+    def noisy(problem: fits.Problem, model: Any) -> Any:
+        test = original(problem, model)
         noise = np.random.default_rng(0).integers(0, 5, test.action.shape)
         return type(test)(test.latents, test.prev_action, test.action.new_tensor(noise))
 
-    monkeypatch.setattr(pieces, "_test_set", noisy)
+    recorded.setattr(fits.Problem, "test", noisy)
     few = config.model_copy(update={"seeds": (0,)})
-    results = run_study("tradeoff", "tiny", few, tmp_path)
+    results = run_study("tradeoff", few, tmp_path, tmp_path / "steps")
     rows = [row for row in finished[1]["rows"] if row["seed"] == 0]
     chosen = ("method", "k", "labels", "draw", "num_steps", "heldout_loss", "weight_decay")
     assert [[row.get(key) for key in chosen] for row in results["rows"]] == [
@@ -147,9 +167,12 @@ def test_a_change_invalidates_what_depends_on_it_and_nothing_else(config: StudyC
     assert {s.name for s in steps(config)} < {s.name for s in more}
 
 
-def test_a_seed_that_the_profile_lacks_is_refused(config: StudyConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has the seeds"):
-        run_study("tradeoff", "tiny", config, tmp_path, only=(7,))
+def test_a_share_that_the_study_lacks_is_refused(config: StudyConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no seed 7; it has 0, 1"):
+        run_study("tradeoff", config, tmp_path, tmp_path / "steps", Share((7,)))
+    with pytest.raises(ConfigError, match="no method 'Flex'; it has 'previous action', 'FlexLAM'"):
+        run_study("tradeoff", config, tmp_path, tmp_path / "steps", Share((), ("Flex",)))
+    assert not list(tmp_path.iterdir())
 
 
 # ---- conclusions
@@ -158,8 +181,9 @@ def test_a_seed_that_the_profile_lacks_is_refused(config: StudyConfig, tmp_path:
 def made_up(config: StudyConfig, loss: dict[str, float], k_slope: dict[str, float]) -> list[Measured]:
     """Five seeds, small noise: a method's loss, and what each doubling of k adds with few labels."""
     generator = np.random.default_rng(0)
+    config = config.model_copy(update={"seeds": range(5)})
     measured = []
-    for seed in range(5):
+    for seed in config.seeds:
         for method, value in loss.items():
             rows = [
                 {
@@ -179,7 +203,7 @@ def made_up(config: StudyConfig, loss: dict[str, float], k_slope: dict[str, floa
 
 
 def verdicts(config: StudyConfig, loss: dict[str, float], k_slope: dict[str, float]) -> dict[str, str]:
-    return {claim.id: claim.verdict for claim in conclude(config, made_up(config, loss, k_slope)).claims}
+    return {claim.id: claim.verdict for claim in conclude(config, Found(made_up(config, loss, k_slope))).claims}
 
 
 def test_the_papers_picture_is_recognised_and_so_is_its_control(config: StudyConfig) -> None:
@@ -195,11 +219,12 @@ def test_the_papers_picture_is_recognised_and_so_is_its_control(config: StudyCon
     found = verdicts(config, {**level, FLEX: 1.5}, robust)
     assert found["non-inferior"] == "contradicted"
     assert found["superior-loose-few"] == "contradicted"
+    assert found["superior-loose-few/flexlam-ours/fixed-k"] == "contradicted", "the loose Fixed-K is robust here"
     assert found["loose-fragile"] == "contradicted"
 
 
 def test_without_models_there_are_tables_but_no_claims(config: StudyConfig) -> None:
-    outcome = conclude(config, [])
+    outcome = conclude(config, Found([]))
     assert outcome.claims == [] and outcome.figures == {}
 
 

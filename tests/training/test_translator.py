@@ -86,17 +86,18 @@ def random_labels(model: LatentActionModel, count: int = 40) -> Labelled:
     generator = torch.Generator().manual_seed(0)
     actions = torch.randint(0, 5, (2, count, 1), generator=generator).float()
     actions[0, 0] = torch.nan
-    return Labelled(torch.randn(count, 4, model.latent_dim, generator=generator), actions[0], actions[1])
+    latents, obs = torch.randn(count, 4, model.latent_dim, generator=generator), torch.randn(count, 192)
+    return Labelled(latents, actions[0], actions[1], obs)
 
 
 QUIET = HourglassConfig(wide_dim=16, narrow_dim=8, dropout=0.0, input_dropout=0.0)
 
 
 @pytest.mark.parametrize("kind", [PrefixSampledTranslator, PerPrefixTranslator])
-@pytest.mark.parametrize("use_prev_action", [True, False])
-def test_the_loss_of_several_is_the_sum_of_their_losses(kind: type, use_prev_action: bool) -> None:
+@pytest.mark.parametrize(("use_prev_action", "use_obs"), [(True, False), (False, False), (True, True)])
+def test_the_loss_of_several_is_the_sum_of_their_losses(kind: type, use_prev_action: bool, use_obs: bool) -> None:
     model = random_model("full")  # no random prefixes: the sums can be compared
-    config = kind.Config(network=QUIET, use_prev_action=use_prev_action)
+    config = kind.Config(network=QUIET, use_prev_action=use_prev_action, use_obs=use_obs)
     problem = TranslatorProblem(config, DISCRETE, model, random_labels(model), seed=0)
     translators = [problem.build() for _ in range(3)]
     for number, parameter in enumerate(p for t in translators for p in t.parameters() if p.requires_grad):

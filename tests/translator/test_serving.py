@@ -6,13 +6,19 @@ from torch import Tensor
 
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError
+from flexlam.nn.patches import THUMBNAIL_DIM
 from flexlam.translator.base import HourglassConfig
-from flexlam.translator.serving import PerPrefixTranslator, PrefixSampledTranslator, Translator
+from flexlam.translator.serving import (
+    PerPrefixTranslator,
+    PrefixEnsembleTranslator,
+    PrefixSampledTranslator,
+    Translator,
+)
 
 K, D = 5, 3
 SPEC = ActionSpec(num_choices=(4,), num_continuous=1)
 NULL = torch.tensor([0.1, 0.2, 0.3])
-KINDS = (PrefixSampledTranslator, PerPrefixTranslator)
+KINDS = (PrefixSampledTranslator, PerPrefixTranslator, PrefixEnsembleTranslator)
 
 
 def make(kind: type[Any], **settings: object) -> Translator:
@@ -40,7 +46,7 @@ def test_a_prefix_sampled_translator_serves_every_k(batch: tuple[Tensor, Tensor,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_slots_beyond_k_never_matter_and_those_within_do(kind: type[Any], batch: tuple[Tensor, Tensor, Tensor]) -> None:
-    translator = make(kind, **({"prefix_lengths": range(K + 1)} if kind is PerPrefixTranslator else {}))
+    translator = make(kind, **({"prefix_lengths": range(K + 1)} if kind is not PrefixSampledTranslator else {}))
     latents, previous, _ = batch
     for k in range(K + 1):
         outputs = translator(latents, previous, k)
@@ -77,6 +83,35 @@ def test_a_translator_per_prefix_refuses_a_k_that_it_has_no_network_for(batch: t
     assert translator.served == (2, 4)
     with pytest.raises(ConfigError, match=r"serves prefix lengths \(2, 4\); got 3"):
         translator(batch[0], batch[1], 3)
+
+
+def test_an_ensemble_says_what_its_networks_say_on_average(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    latents, previous, action = batch
+    ensemble, apart = make(PrefixEnsembleTranslator), make(PerPrefixTranslator)
+    apart.load_state_dict(ensemble.state_dict())
+    with torch.no_grad():
+        for number, parameter in enumerate(ensemble.parameters()):
+            torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(number))
+    apart.load_state_dict(ensemble.state_dict())
+    said = {k: apart(latents, previous, k) for k in apart.served}
+    for k, members in {0: (0,), 1: (1,), 4: (1, 2, 4), 5: (1, 2, 4, 5)}.items():
+        found = ensemble(latents, previous, k)
+        chances = torch.stack([torch.softmax(said[j][:, :4], -1) for j in members]).mean(0)
+        assert torch.allclose(torch.softmax(found[:, :4], -1), chances, atol=1e-6)
+        assert torch.allclose(found[:, 4], torch.stack([said[j][:, 4] for j in members]).mean(0), atol=1e-6)
+    losses = [apart.codec.loss(outputs, action).mean() for outputs in said.values()]
+    assert torch.allclose(ensemble.loss(*batch), torch.stack(losses).sum()), "each network is trained alone"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_frame_counts_only_where_it_is_asked_for(kind: type[Any], batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    latents, previous, _ = batch
+    obs = torch.randn(6, THUMBNAIL_DIM, generator=torch.Generator().manual_seed(2))
+    with_it, without = make(kind, use_obs=True), make(kind)
+    assert not torch.allclose(with_it(latents, previous, K, obs), with_it(latents, previous, K, -obs))
+    assert torch.equal(without(latents, previous, K, obs), without(latents, previous, K))
+    with pytest.raises(ConfigError, match="reads o_t"):
+        with_it(latents, previous, K)
 
 
 def test_networks_per_prefix_are_independent(batch: tuple[Tensor, Tensor, Tensor]) -> None:

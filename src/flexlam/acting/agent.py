@@ -18,7 +18,7 @@ from flexlam.core.machine import Device, Precision, choose_device, choose_precis
 from flexlam.core.seeding import numpy_generator
 from flexlam.envs.base import Environment
 from flexlam.lam.model import LatentActionModel
-from flexlam.nn.patches import frames_to_images
+from flexlam.nn.patches import frames_to_images, thumbnails
 from flexlam.policy.autoregressive import SequenceModel
 from flexlam.policy.decoding import Decoding
 from flexlam.translator.model import load_translator
@@ -170,7 +170,7 @@ class Agent:
         self.on_part("generate")
         latents = self._latents(drawn)
         self.on_part("fill")
-        actions = self._translate(latents, action_numbers)
+        actions = self._translate(latents, action_numbers, images)
         self.on_part("translate")
         return actions
 
@@ -191,11 +191,14 @@ class Agent:
         missing = self.lam.num_slots - drawn.shape[-1]
         return torch.nn.functional.pad(self.lam.quantizer.indices_to_latents(drawn.flatten(0, 1)), (0, 0, 0, missing))
 
-    def _translate(self, latents: Float[Tensor, "N K D"], numbers: Float[Tensor, "B C"]) -> np.ndarray:
+    def _translate(
+        self, latents: Float[Tensor, "N K D"], numbers: Float[Tensor, "B C"], images: Float[Tensor, "B 3 H W"]
+    ) -> np.ndarray:
         """Average the translator's scores over the draws of each environment, then choose."""
         num_samples = len(latents) // self.num_environments
         prev_action = torch.from_numpy(self._prev_action).repeat_interleave(num_samples, 0).to(self.lam.device)
-        scores = self.translator(latents, prev_action, self.prefix_length)
+        obs = thumbnails(images).repeat_interleave(num_samples, 0) if self.translator.config.use_obs else None
+        scores = self.translator(latents, prev_action, self.prefix_length, obs)
         codec = self.translator.codec
         averaged = codec.average(scores.unflatten(0, (-1, num_samples))).cpu()
         return codec.draw(averaged, numbers, self.rule.temperature).numpy()

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flexlam.cli.options import Output
+from flexlam.cli.options import Output, with_overlays
 from flexlam.cli.parse import parse_with_preset
-from flexlam.core import catalog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +23,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.acting.recording import make_suite, record
     from flexlam.core.progress import progress
 
-    if options.overlay:
-        overlays = tuple(catalog.lookup("overlay", name).Config() for name in options.overlay)
-        settings = settings.model_copy(update={"overlays": overlays})
+    settings = with_overlays(settings, options.overlay)
     tasks = settings.tasks or make_suite(settings).tasks
     with progress(settings.num_frames * len(tasks), "Recording", "frame") as bar:
         record(settings, options.out, not options.no_actions, options.overwrite, bar.update)

@@ -1,9 +1,15 @@
 """Options that several verbs share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from flexlam.core import catalog
 from flexlam.core.machine import Device
+
+if TYPE_CHECKING:
+    from flexlam.acting.recording import RecordingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +46,15 @@ class Report:
     """Write the figures to this file, too."""
     quiet: bool = False
     """No progress bars."""
+
+
+def with_overlays(settings: "RecordingConfig", overlays: Sequence[str]) -> "RecordingConfig":
+    """A recording under overlays that are called by name; without names, as it was.
+
+    Raises:
+        ConfigError: there is no such overlay.
+    """
+    if not overlays:
+        return settings
+    chosen = tuple(catalog.lookup("overlay", name).Config() for name in overlays)
+    return settings.model_copy(update={"overlays": chosen})

@@ -18,6 +18,9 @@ from flexlam.core.progress import set_quiet
 
 Options = TypeVar("Options")
 
+_SHORT = {f"--{name}": f"--training.{name}" for name in ("device", "precision")}
+"""Settings of the one loop of a verb that may go by a short name."""
+
 
 def parse_options(options: type[Options], prog: str, arguments: Sequence[str]) -> Options:
     """A verb without a preset: its dataclass of options, filled in.
@@ -40,14 +43,28 @@ def parse_with_preset(options: type[Options], part: str, prog: str, arguments: S
     name, rest = _preset_name(prog, options, arguments)
     from flexlam.presets.base import load_preset
 
-    default = _with_components(getattr(load_preset(name), part), rest)
+    about = f"{options.__doc__} Settings start from the preset {name}."
+    return parse_with_settings(options, getattr(load_preset(name), part), f"{prog} {name}", rest, about)
+
+
+def parse_with_settings(
+    options: type[Options], default: Config, prog: str, arguments: Sequence[str], about: str
+) -> tuple[Options, Any]:
+    """A verb's options, and settings with all overrides applied.
+
+    Raises:
+        ConfigError, OutputError: as above.
+    """
+    if "training" in type(default).model_fields:
+        words = (argument.partition("=") for argument in arguments)
+        arguments = [_SHORT.get(flag, flag) + equals + value for flag, equals, value in words]
+    default = _with_components(default, arguments)
     fields = [
         ("options", Annotated[options, tyro.conf.arg(name="")], dataclasses.field()),
         ("settings", Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default)),
     ]
     both = dataclasses.make_dataclass("Arguments", fields)
-    about = f"{options.__doc__} Settings start from the preset {name}."
-    parsed: Any = _parse(both, f"{prog} {name}", rest, about)
+    parsed: Any = _parse(both, prog, arguments, about)
     _check(parsed.options)
     # Validated once more: overrides were checked field by field, rules between fields were not.
     return parsed.options, type(default).parse(parsed.settings.model_dump(), where="the command line")

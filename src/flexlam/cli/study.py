@@ -7,50 +7,70 @@ from typing import Annotated
 
 import tyro
 
-from flexlam.cli.parse import parse_options
+from flexlam.cli.options import with_overlays
+from flexlam.cli.parse import parse_with_settings
+from flexlam.core import catalog
+from flexlam.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """Run a study of the papers, or continue it: what is finished in the folder is never computed again."""
+    """Run a study of the papers, or continue it: what is finished is never computed again."""
 
-    name: tyro.conf.Positional[str]
-    """Which study (flexlam list study)."""
     profile: str = "cpu"
-    """How large: tiny (a minute; shows that it runs, and nothing else) or cpu (two cores)."""
+    """How large (flexlam list profile): tiny shows that it runs, and nothing else."""
     out: Path | None = None
-    """Folder for its steps and results; by default studies/NAME-PROFILE."""
+    """Folder for results.json, the table and the figures; by default studies/NAME-PROFILE."""
+    steps: Path | None = None
+    """Folder of the computed steps, which studies may share; by default `steps` beside OUT."""
     overlay: tuple[str, ...] = ()
     """Exogenous nuisance over the recorded frames, by name (flexlam list overlay), in this order."""
     only: Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED")] = ()
     """LAM seeds to compute here; by default all. Conclusions are drawn from all that are finished."""
+    only_methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD")] = ()
+    """Methods to compute here, as the tables name them; by default all."""
     merge: tuple[Path, ...] = ()
-    """Folders in which other seeds of the same study were computed."""
-    workers: int | None = None
-    """Processes of one thread each; by default as many as the profile says."""
+    """Folders of steps in which other parts of the same study were computed."""
     quiet: bool = False
     """No progress bars."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:
     """Parse, compute what is missing, and print tables and verdicts."""
-    options = parse_options(StudyOptions, prog, arguments)
-    from flexlam.core import catalog
-    from flexlam.study.base import load_study, run_study
-    from flexlam.study.config import StudyConfig, load_profile
+    name, rest = _study_name(prog, arguments)
+    from flexlam.study.base import Share, run_study, study_question
+    from flexlam.study.config import load_profile
 
-    load_study(options.name)
-    config = load_profile(options.profile)
-    changes = config.model_dump()
-    if options.overlay:
-        overlays = [catalog.lookup("overlay", name).Config().model_dump() for name in options.overlay]
-        changes["recording"]["overlays"] = overlays
-    if options.workers is not None:
-        changes["num_workers"] = options.workers
-    config = StudyConfig.parse(changes, "the command line")
-    out = options.out or Path("studies", f"{options.name}-{options.profile}")
-    results = run_study(options.name, options.profile, config, out, options.only, options.merge)
+    about = f"{study_question(name)} {StudyOptions.__doc__}"
+    options, config = parse_with_settings(StudyOptions, load_profile(_profile(rest)), f"{prog} {name}", rest, about)
+    config = config.model_copy(update={"recording": with_overlays(config.recording, options.overlay)})
+    out = options.out or Path("studies", f"{name}-{options.profile}")
+    steps = options.steps or out.parent / "steps"
+    command = " ".join([prog, *arguments])
+    share = Share(options.only, options.only_methods)
+    results = run_study(name, config, out, steps, share, options.merge, command)
     print((out / "table.md").read_text())
     done, wanted = results["finished"]
-    rest = "" if done == wanted else "; the rest belongs to LAM seeds that were not computed here (--only, --merge)"
-    print(f"{done} of {wanted} measurements{rest}. Everything: {out / 'results.json'}")
+    rest_is = "" if done == wanted else "; the rest was not computed here (--only, --only-methods, --merge)"
+    print(f"{done} of {wanted} measurements{rest_is}. Everything: {out / 'results.json'}")
+
+
+def _study_name(prog: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The first word, and the rest."""
+    names = ", ".join(catalog.names("study"))
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        raise ConfigError(f"Give a study first: {prog} NAME --profile PROFILE. Known: {names}.")
+    if arguments[0] in ("-h", "--help"):
+        print(f"usage: {prog} NAME [--profile PROFILE] [settings]\n\nStudies: {names}.\n{prog} NAME --help tells more.")
+        raise SystemExit(0)
+    return arguments[0], list(arguments[1:])
+
+
+def _profile(arguments: Sequence[str]) -> str:
+    """What --profile says; settings start from it, so it is needed before anything else is read."""
+    for place, argument in enumerate(arguments):
+        if argument == "--profile" and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith("--profile="):
+            return argument.partition("=")[2]
+    return StudyOptions.profile

@@ -35,6 +35,7 @@ CATALOG: dict[str, dict[str, str]] = {
     "translator": {
         "prefix-sampled": "flexlam.translator.serving:PrefixSampledTranslator",
         "per-prefix": "flexlam.translator.serving:PerPrefixTranslator",
+        "prefix-ensemble": "flexlam.translator.serving:PrefixEnsembleTranslator",
     },
     "tracker": {
         "tensorboard": "flexlam.training.trackers:TensorBoardTracker",
@@ -42,12 +43,20 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "study": {
         "tradeoff": "flexlam.study.tradeoff:study",
-        "reconstruction": "flexlam.study.reconstruction:study",
+        "returns": "flexlam.study.returns:study",
+        "narrow": "flexlam.study.narrow:study",
+        "narrow-pair": "flexlam.study.narrow:pair",
+        "prefix": "flexlam.study.prefix:study",
+        "budget": "flexlam.study.budget:study",
+        "joint": "flexlam.study.joint:study",
+        "conditioning": "flexlam.study.conditioning:study",
         "sampling": "flexlam.study.sampling:study",
+        "reconstruction": "flexlam.study.reconstruction:study",
+        "selection": "flexlam.study.selection:study",
     },
     "profile": {
-        "tiny": "flexlam.study.config:tiny",
-        "cpu": "flexlam.study.config:cpu",
+        "tiny": "flexlam.study.profiles:tiny",
+        "cpu": "flexlam.study.profiles:cpu",
     },
     "preset": {
         "vizdoom-tiny": "flexlam.presets.vizdoom:vizdoom_tiny",

@@ -56,13 +56,13 @@ class DriftingTexture:
         """Settings."""
 
         name: str = "texture"
-        strength: float = Field(0.25, ge=0, le=1)
+        strength: float = Field(default=0.25, ge=0, le=1)
         """Standard deviation of the added noise as a share of half the brightness range."""
         grain: float = Field(8.0, gt=1)
         """Size of the blotches in pixels."""
-        speed: float = Field(2.0, ge=0)
+        speed: float = Field(default=2.0, ge=0)
         """Typical drift in pixels per decision."""
-        tile: int = Field(64, ge=8)
+        tile: int = Field(default=64, ge=8)
         """The texture repeats after so many pixels."""
         pattern_seed: int = 0
         """Which texture."""
@@ -115,11 +115,11 @@ class Flicker:
         """Settings."""
 
         name: str = "flicker"
-        strength: float = Field(0.3, ge=0, le=2)
+        strength: float = Field(default=0.3, ge=0, le=2)
         """Standard deviation of the common gain in stops (factors of two)."""
-        tint: float = Field(0.1, ge=0, le=2)
+        tint: float = Field(default=0.1, ge=0, le=2)
         """Standard deviation of each channel's own gain in stops."""
-        memory: float = Field(0.7, ge=0, lt=1)
+        memory: float = Field(default=0.7, ge=0, lt=1)
         """Correlation between successive decisions."""
 
     state_size = 4
@@ -158,13 +158,13 @@ class MovingSprites:
         """Settings."""
 
         name: str = "sprites"
-        num_sprites: int = Field(3, ge=1)
+        num_sprites: int = Field(default=3, ge=1)
         """How many."""
         radius: float = Field(6.0, gt=0)
         """Pixels."""
-        speed: float = Field(2.5, ge=0)
+        speed: float = Field(default=2.5, ge=0)
         """Typical speed in pixels per decision."""
-        strength: float = Field(1.0, ge=0, le=1)
+        strength: float = Field(default=1.0, ge=0, le=1)
         """Opacity."""
         pattern_seed: int = 0
         """Which colours."""

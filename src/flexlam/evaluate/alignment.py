@@ -173,8 +173,7 @@ def encode_actions_only(index: TransitionIndex, store: Any) -> Labelled:
     first, previous = index.first, index.previous
     before = store.actions[previous]
     before[previous < 0] = np.nan
-    nothing = torch.zeros(len(first), 0, 0)
-    return Labelled(nothing, torch.from_numpy(before), torch.from_numpy(store.actions[first]))
+    return Labelled.without_codes(torch.from_numpy(before), torch.from_numpy(store.actions[first]))
 
 
 def _compare(losses: list[float], baselines: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +202,7 @@ def _sample(index: TransitionIndex, seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def _score(translator: Translator, test: Labelled, k: int) -> tuple[float, float]:
-    return _summarise(translator, translator(test.latents, test.prev_action, k), test)
+    return _summarise(translator, translator(test.latents, test.prev_action, k, test.obs), test)
 
 
 def _predict(
@@ -217,13 +216,13 @@ def _predict(
     """Test transitions with predicted codes in the place of their own, each as often as it was drawn."""
     drawn = predict_codes(model, policy, pairs.store, pairs.test, rows, config.num_samples, config.seed)
     latents = model.quantizer.indices_to_latents(drawn.flatten(0, 1).to(model.device)).cpu()
-    prev_action, action = (x.repeat_interleave(config.num_samples, 0) for x in (test.prev_action, test.action))
-    return Labelled(latents, prev_action, action)
+    others = (x.repeat_interleave(config.num_samples, 0) for x in (test.prev_action, test.action, test.obs))
+    return Labelled(latents, *others)
 
 
 @torch.inference_mode()
 def _score_averaged(translator: Translator, predicted: Labelled, test: Labelled, k: int) -> tuple[float, float]:
-    outputs = translator(predicted.latents, predicted.prev_action, k)
+    outputs = translator(predicted.latents, predicted.prev_action, k, predicted.obs)
     return _summarise(translator, translator.codec.average(outputs.unflatten(0, (len(test), -1))), test)
 
 

@@ -4,6 +4,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from flexlam.core.errors import ConfigError
 
@@ -16,6 +17,15 @@ def frames_to_images(frames: UInt8[Tensor, "*batch H W C"]) -> Float[Tensor, "*b
 def images_to_frames(images: Float[Tensor, "*batch C H W"]) -> UInt8[Tensor, "*batch H W C"]:
     """Images in [-1, 1] (clipped) to uint8 frames; exact inverse of `frames_to_images`."""
     return images.float().clamp(-1, 1).add(1.0).mul(127.5).round().to(torch.uint8).movedim(-3, -1).contiguous()
+
+
+THUMBNAIL_SIZE = 8
+THUMBNAIL_DIM = 3 * THUMBNAIL_SIZE**2
+
+
+def thumbnails(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P"]:
+    """Images averaged to 8 x 8 pixels, flattened: what a small network can take in of a frame."""
+    return F.adaptive_avg_pool2d(images, THUMBNAIL_SIZE).flatten(1)
 
 
 def patchify(images: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor, "B N P"]:

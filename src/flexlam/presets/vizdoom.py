@@ -44,7 +44,7 @@ def vizdoom_tiny() -> Preset:
     return Preset(
         recording=RecordingConfig(tasks=("health_gathering", "predict_position"), num_frames=400),  # of short episodes
         lam=LamRunConfig(lam=model, training=loop),
-        policy=PolicyRunConfig(policy=_small_policy(dim=32, depth=1), first_context_frames=6, training=loop),
+        policy=PolicyRunConfig(policy=small_policy(dim=32, depth=1), first_context_frames=6, training=loop),
         translator=TranslatorRunConfig(translator=translator, labels=labels, fit=fit),
         joint=JointConfig(translator=translator, labels=labels, training=loop),
         alignment=AlignmentConfig(translator=translator, labels=labels, num_draws=2, fit=fit, idm_draws=1, idm_fit=fit),
@@ -75,7 +75,7 @@ def vizdoom_small() -> Preset:
             training=LoopConfig(num_steps=1000, batch_size=64, evaluate_every=500, checkpoint_every=250),
         ),
         policy=PolicyRunConfig(
-            policy=_small_policy(dim=96, depth=2),
+            policy=small_policy(dim=96, depth=2),
             first_context_frames=6,
             training=LoopConfig(num_steps=700, batch_size=28, evaluate_every=700, checkpoint_every=350),
         ),
@@ -137,7 +137,7 @@ def vizdoom() -> Preset:
     )
 
 
-def _small_policy(dim: int, depth: int) -> SequenceModel.Config:
+def small_policy(dim: int, depth: int) -> SequenceModel.Config:
     """A sequence model for two CPU cores: six frames of context, heads of width 32."""
     heads = dim // 32
     transformer = CausalConfig(

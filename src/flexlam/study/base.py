@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from flexlam.core.machine import describe_environment
 from flexlam.report.table import Table
 from flexlam.study.claims import Claim
 from flexlam.study.config import StudyConfig
+from flexlam.study.found import Found, Measured
 from flexlam.study.graph import Step, Workspace
 
 
@@ -33,17 +34,8 @@ class Study:
 
     steps: Callable[[StudyConfig], list[Step]]
     """The steps whose rows are wanted; what these need is computed with them."""
-    conclude: Callable[[StudyConfig, list["Measured"]], Outcome]
+    conclude: Callable[[StudyConfig, Found], Outcome]
     """What follows from the rows of those seeds of which every step is finished."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A finished step: what it is about, its rows, and the CPU-seconds of the model it measured."""
-
-    about: dict[str, Any]
-    rows: list[dict[str, Any]]
-    training_seconds: float = field(default=0.0)
 
 
 def load_study(name: str) -> Study:
@@ -56,48 +48,82 @@ def load_study(name: str) -> Study:
     return make()
 
 
-def run_study(
-    name: str,
-    profile: str,
-    config: StudyConfig,
-    out: Path,
-    only: Sequence[int] = (),
-    merge: Sequence[Path] = (),
-) -> dict[str, Any]:
-    """Compute what is missing, conclude from what is there, and return what OUT/results.json holds.
-
-    `only` names the LAM seeds to compute here; conclusions are drawn from every seed that is whole in OUT, with
-    what the folders to merge hold.
+def study_question(name: str) -> str:
+    """What a study asks, in one line.
 
     Raises:
-        ConfigError: no such study, a seed that the profile does not have, a folder to merge that holds no study.
+        ConfigError: there is no such study.
+    """
+    return str(catalog.lookup("study", name).__doc__)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of a study is computed here; conclusions are drawn from all that is finished."""
+
+    seeds: tuple[int, ...] = ()
+    """LAM seeds; empty means all."""
+    methods: tuple[str, ...] = ()
+    """Methods, as tables name them; empty means all."""
+
+    def has(self, step: Step) -> bool:
+        """Whether a step belongs to it."""
+        about = step.about
+        return (not self.seeds or about["seed"] in self.seeds) and (not self.methods or about["method"] in self.methods)
+
+    def check(self, steps: Sequence[Step]) -> None:
+        """Refuse what the study does not have.
+
+        Raises:
+            ConfigError: an unknown seed or method.
+        """
+        for wanted, key in ((self.seeds, "seed"), (self.methods, "method")):
+            known = list(dict.fromkeys(step.about[key] for step in steps))
+            for value in wanted:
+                if value not in known:
+                    raise ConfigError(f"The study has no {key} {value!r}; it has {', '.join(map(repr, known))}.")
+
+
+def run_study(
+    name: str,
+    config: StudyConfig,
+    out: Path,
+    steps: Path,
+    share: Share = Share(),
+    merge: Sequence[Path] = (),
+    command: str = "",
+) -> dict[str, Any]:
+    """Compute what is missing in the folder of steps, conclude from what is there, and fill OUT.
+
+    Returns what OUT/results.json holds; OUT/table.md and the figures lie beside it.
+
+    Raises:
+        ConfigError: no such study, a share that it does not have, a folder to merge that holds no steps.
         OutputError: the disk is full.
     """
     study = load_study(name)
-    if unknown := set(only) - set(config.seeds):
-        raise ConfigError(f"The profile has the seeds {config.seeds}; got {', '.join(map(str, sorted(unknown)))}.")
+    wanted = study.steps(config)
+    share.check(wanted)
+    workspace = Workspace(steps)
     for other in merge:
-        if not (other / "steps").is_dir():
-            raise ConfigError(f"{other} holds no study (no folder {other / 'steps'}). Give the --out of another run.")
-    steps = study.steps(config)
-    workspace = Workspace(out / "steps")
+        if not any(other.glob("*/done.json")):
+            raise ConfigError(f"{other} holds no finished steps. Give the --steps folder of another run.")
     for other in merge:
-        workspace.merge(other / "steps", steps)
-    workspace.compute([step for step in steps if not only or step.about["seed"] in only], config.num_workers)
-    finished = [step for step in steps if workspace.finished(step)]
+        workspace.merge(other, wanted)
+    workspace.compute([step for step in wanted if share.has(step)], config.num_workers)
+    finished = [step for step in wanted if workspace.finished(step)]
     measured = [Measured(step.about, workspace.rows(step), _training_seconds(workspace, step)) for step in finished]
-    partial = {step.about["seed"] for step in steps if not workspace.finished(step)}
-    outcome = study.conclude(config, [entry for entry in measured if entry.about["seed"] not in partial])
+    partial = {step.about["seed"] for step in wanted if not workspace.finished(step)}
+    outcome = study.conclude(config, Found([entry for entry in measured if entry.about["seed"] not in partial]))
     results = {
         "schema_version": 1,
         "kind": "study",
         "study": name,
-        "profile": profile,
-        "command": f"flexlam study {name} --profile {profile}",
+        "command": command,
         "config": config.model_dump(mode="json"),
         "config_hash": config.hash(),
         "environment": describe_environment(),
-        "finished": [len(finished), len(steps)],
+        "finished": [len(finished), len(wanted)],
         "claims": [claim.to_json() for claim in outcome.claims],
         "cost": _cost(workspace, finished),
         "rows": [{**entry.about, **row} for entry in measured for row in entry.rows],

@@ -31,16 +31,11 @@ class Effect:
 
     def p_above(self, bound: float) -> float:
         """One-sided p-value against "the effect lies at or below the bound"."""
-        found = estimate(np.array(self.per_seed) - bound)
-        if found.num_values < 2:
-            return 1.0
-        if found.stderr == 0:
-            return 0.0 if found.mean > 0 else 1.0
-        return 1 - student_t_cdf(found.in_stderrs, found.num_values - 1)
+        return _p_positive(np.array(self.per_seed) - bound)
 
     def p_below(self, bound: float) -> float:
         """One-sided p-value against "the effect lies at or above the bound"."""
-        return Effect(-self.mean, None, tuple(-x for x in self.per_seed), self.num_draws).p_above(-bound)
+        return _p_positive(bound - np.array(self.per_seed))
 
     @property
     def upper(self) -> float:
@@ -84,18 +79,27 @@ def paired_effect(a: Mapping[int, Sequence[float]], b: Mapping[int, Sequence[flo
     Raises:
         DataError: no seed in common, or other numbers of draws for the two.
     """
-    seeds = sorted(a.keys() & b.keys())
-    if not seeds:
-        raise DataError("There is no LAM seed for which both sides were measured.")
-    differences = []
-    for seed in seeds:
+    differences = {}
+    for seed in sorted(a.keys() & b.keys()):
         one, other = np.asarray(a[seed], np.float64), np.asarray(b[seed], np.float64)
         if one.shape != other.shape or not one.size:
             raise DataError(f"Draws are compared in pairs; seed {seed} has {one.size} and {other.size} of them.")
-        differences.append(float((one - other).mean()))
-    found = estimate(differences)
-    interval = found.interval() if len(seeds) > 1 else None
-    return Effect(found.mean, interval, tuple(differences), min(len(a[seed]) for seed in seeds))
+        differences[seed] = (one - other).tolist()
+    return mean_effect(differences)
+
+
+def mean_effect(values: Mapping[int, Sequence[float]]) -> Effect:
+    """The mean over seeds of the mean of each seed's values.
+
+    Raises:
+        DataError: no seed.
+    """
+    if not values:
+        raise DataError("There is no LAM seed for which both sides were measured.")
+    per_seed = tuple(float(np.mean(values[seed])) for seed in sorted(values))
+    found = estimate(per_seed)
+    interval = found.interval() if len(per_seed) > 1 else None
+    return Effect(found.mean, interval, per_seed, min(map(len, values.values())))
 
 
 def non_inferior(id: str, statement: str, cells: Mapping[str, Effect], margin: float, unit: str = "nats") -> Claim:
@@ -127,23 +131,26 @@ def non_inferior(id: str, statement: str, cells: Mapping[str, Effect], margin: f
 
 def below(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str = "nats") -> Claim:
     """The effect lies below a bound: supported or contradicted where the 95 % interval excludes it."""
+    return _one_sided(id, statement, effect, bound, unit, effect.p_below(bound), effect.p_above(bound))
+
+
+def above(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str = "nats") -> Claim:
+    """The effect lies above a bound; see `below`."""
+    return _one_sided(id, statement, effect, bound, unit, effect.p_above(bound), effect.p_below(bound))
+
+
+def _one_sided(
+    id: str, statement: str, effect: Effect, bound: float, unit: str, p_for: float, p_against: float
+) -> Claim:
     verdict: Verdict = "inconclusive"
-    if effect.enough and effect.p_below(bound) <= LEVEL / 2:
+    if effect.enough and p_for <= LEVEL / 2:
         verdict = "supported"
-    elif effect.enough and effect.p_above(bound) <= LEVEL / 2:
+    elif effect.enough and p_against <= LEVEL / 2:
         verdict = "contradicted"
     reason = ""
     if verdict == "inconclusive":
         reason = f"the interval holds {bound:g}" if effect.enough else _too_few(effect)
     return Claim(id, statement, verdict, effect.mean, effect.ci95, _seeds(effect), effect.num_draws, unit, reason, {})
-
-
-def above(id: str, statement: str, effect: Effect, bound: float = 0.0, unit: str = "nats") -> Claim:
-    """The effect lies above a bound; see `below`."""
-    mirrored = below(id, statement, _negated(effect), 0.0 - bound, unit)
-    reason = mirrored.reason if bound == 0 else mirrored.reason.replace(f"{-bound:g}", f"{bound:g}")
-    seeds, draws = mirrored.seeds, mirrored.draws
-    return Claim(id, statement, mirrored.verdict, effect.mean, effect.ci95, seeds, draws, unit, reason, {})
 
 
 def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]:
@@ -160,9 +167,14 @@ def _too_few(effect: Effect) -> str:
     return f"{_seeds(effect)} seeds, {MIN_SEEDS} are needed"
 
 
-def _negated(effect: Effect) -> Effect:
-    interval = None if effect.ci95 is None else (-effect.ci95[1], -effect.ci95[0])
-    return Effect(-effect.mean, interval, tuple(-x for x in effect.per_seed), effect.num_draws)
+def _p_positive(values: np.ndarray) -> float:
+    """One-sided p-value against "the mean lies at or below 0"; 1 of a single value."""
+    found = estimate(values)
+    if found.num_values < 2:
+        return 1.0
+    if found.stderr == 0:
+        return 0.0 if found.mean > 0 else 1.0
+    return 1 - student_t_cdf(found.in_stderrs, found.num_values - 1)
 
 
 def _describe(effect: Effect) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Settings of the studies at four sizes: seconds (tests), hours on two CPU cores, one GPU, the paper's own."""
+"""Settings that the studies share, and how large they are: see the profiles."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import Field
 
@@ -8,20 +9,78 @@ from flexlam.acting.recording import RecordingConfig
 from flexlam.bottleneck.prefix import PrefixSampling
 from flexlam.core import catalog
 from flexlam.core.config import Config, component
+from flexlam.core.errors import ConfigError
 from flexlam.data.store_builder import StoreConfig
-from flexlam.lam.decoders.regression import RegressionDecoder
-from flexlam.lam.encoders.pair import PairEncoder
-from flexlam.lam.model import LatentActionModel
+from flexlam.evaluate.latency import LatencyConfig
+from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.training.fit import FitConfig
+from flexlam.training.inverse_dynamics import IDM_FIT
+from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
-from flexlam.training.loop import LoopConfig
-from flexlam.translator.base import HourglassConfig, TranslatorConfig
-from flexlam.translator.serving import PrefixSampledTranslator
+from flexlam.training.policy import PolicyRunConfig
+from flexlam.translator.base import TranslatorConfig
+from flexlam.translator.serving import PrefixEnsembleTranslator, PrefixSampledTranslator
+
+
+class OursConfig(Config):
+    """What we do otherwise than the paper, at equal cost and with equal labels; found by exploring (docs/log.md)."""
+
+    prefix_sampling: PrefixSampling = "uniform"
+    """p(k) of the latent action model."""
+    translator: component(TranslatorConfig) = PrefixEnsembleTranslator.Config()  # type: ignore[valid-type]
+    """The translator; Fixed-K models get the same one, as a control."""
+
+
+class ActingConfig(Config):
+    """How agents of a study are made and tried."""
+
+    tasks: tuple[str, ...] = ()
+    """Tasks to act in, where a study needs returns."""
+    recording: RecordingConfig | None = None
+    """What the agents' models and policies learn from; None means the study's recording."""
+    policy: PolicyRunConfig = PolicyRunConfig()
+    """The sequence model, trained anew on the codes of every model."""
+    returns: ReturnsConfig = ReturnsConfig()
+    """Labels, episodes and baselines; suite, overlays, tasks, k and seed are the study's."""
+    latency: LatencyConfig = LatencyConfig()
+    """How decisions are timed."""
+    margin: float = Field(default=0.05, gt=0)
+    """Normalised return by which an agent that is not inferior may be behind."""
+
+
+class NarrowConfig(Config):
+    """Labels from one task, test transitions from others."""
+
+    recording: RecordingConfig
+    """What is recorded and pretrained on."""
+    source: str
+    """The task whose transitions are labelled; as many drawn from all tasks are the control."""
+    tested: tuple[str, ...]
+    """Tasks that are scored, each apart and together."""
+    prefix_lengths: tuple[int, ...]
+    """The k at which models are compared."""
+    label_counts: tuple[int, ...]
+    """Label budgets N."""
+    acting_tasks: tuple[str, ...] = ()
+    """Tasks to act in."""
+
+
+class JointStudyConfig(Config):
+    """Joint alignment beside frozen models and the inverse dynamics model."""
+
+    num_labels: int = Field(default=2048, ge=1)
+    """Labels; the paper takes twenty times as many as where it aligns frozen models."""
+    training: JointConfig = JointConfig()
+    """The recipe, the same for every model."""
+    idm_fit: FitConfig = IDM_FIT.model_copy(update={"max_steps": 1000, "patience": 5})
+    """How the inverse dynamics model is fitted."""
 
 
 class StudyConfig(Config):
     """What the studies share; a study varies its own factor."""
 
+    dataset: Path | None = None
+    """Your own dataset with actions (what `flexlam data info` reads) in the place of a recording."""
     recording: RecordingConfig
     """What is recorded, once for all models."""
     store: StoreConfig = StoreConfig()
@@ -35,53 +94,43 @@ class StudyConfig(Config):
     label_counts: tuple[int, ...] = (32, 128, 512, 2048)
     """Label budgets N."""
     num_draws: int = Field(default=4, ge=1)
-    """Draws of the labels inside a LAM seed."""
+    """Draws of the labels inside a LAM seed; at most as many as make up the largest budget."""
+    label_noise: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the N labels that are wrong; test labels are as recorded. For studies that measure losses only."""
     num_test: int = Field(default=4000, ge=1)
     """Test transitions at most."""
     translator: component(TranslatorConfig) = PrefixSampledTranslator.Config()  # type: ignore[valid-type]
-    """The translator; of a Fixed-K model it reads whole codes."""
+    """The paper's translator; of a Fixed-K model it reads whole codes."""
     fit: FitConfig = FitConfig()
     """How translators are fitted."""
     weight_decays: tuple[float, ...] = (0.1, 1.0, 10.0)
     """What the controls with weight decay choose from, on the labels alone."""
-    control_sampling: PrefixSampling = "uniform"
-    """p(k) of the prefix dropout that the Fixed-K controls share with FlexLAM's translator."""
+    ours: OursConfig = OursConfig()
+    """Our variant, beside the paper's."""
     margin: float = Field(default=0.02, gt=0)
     """Nats by which a model that is not inferior may be behind."""
+    acting: ActingConfig = ActingConfig()
+    """Agents and their returns."""
+    narrow: NarrowConfig
+    """The narrow source: the paper's setting."""
+    narrow_pair: NarrowConfig
+    """The narrow source at its smallest: labels of one task, tests in one other."""
+    joint: JointStudyConfig = JointStudyConfig()
+    """Joint alignment."""
     num_workers: int = Field(default=2, ge=1)
-    """Processes of one thread each; use 1 with a GPU."""
+    """Processes of one thread each; on a GPU they share it."""
 
+    def without_noise(self, study: str) -> None:
+        """Refuse label noise where labels are not the study's own.
 
-def tiny() -> StudyConfig:
-    """Everything once, in seconds; too small to show anything."""
-    lam = LatentActionModel.Config(
-        num_slots=4,
-        encoder=PairEncoder.Config(dim=32, depth=1, num_heads=2),
-        decoder=RegressionDecoder.Config(patch_size=16, dim=32, depth=1, num_heads=2),
-    )
-    return StudyConfig(
-        recording=RecordingConfig(tasks=("health_gathering", "predict_position"), num_frames=400),
-        lam=LamRunConfig(lam=lam, training=_loop(20, 16)),
-        seeds=(0, 1),
-        prefix_lengths=(1, 4),
-        label_counts=(32, 64),
-        num_draws=2,
-        translator=PrefixSampledTranslator.Config(network=HourglassConfig(wide_dim=32, narrow_dim=16)),
-        fit=FitConfig(max_steps=20, evaluate_every=10, num_folds=2),
-        weight_decays=(0.1, 1.0),
-    )
-
-
-def cpu() -> StudyConfig:
-    """Two CPU cores, about ninety minutes for the losses of `tradeoff`."""
-    lam = LatentActionModel.Config(
-        num_slots=16, encoder=PairEncoder.Config(patch_size=16), decoder=RegressionDecoder.Config(patch_size=16)
-    )
-    tasks = ("basic", "health_gathering", "defend_the_center", "defend_the_line", "my_way_home")
-    return StudyConfig(
-        recording=RecordingConfig(tasks=tasks, num_frames=8_000),
-        lam=LamRunConfig(lam=lam, training=_loop(1000, 64)),
-    )
+        Raises:
+            ConfigError: label noise.
+        """
+        if self.label_noise:
+            raise ConfigError(
+                f"label_noise is {self.label_noise:g}, and a study {study} takes its labels as recorded. Label noise "
+                "is for studies of losses (tradeoff, narrow without acting tasks, prefix, sampling, conditioning)."
+            )
 
 
 def load_profile(name: str) -> StudyConfig:
@@ -92,10 +141,3 @@ def load_profile(name: str) -> StudyConfig:
     """
     make: Callable[[], StudyConfig] = catalog.lookup("profile", name)
     return make()
-
-
-def _loop(num_steps: int, batch_size: int) -> LoopConfig:
-    every = max(1, num_steps // 2)
-    return LoopConfig(
-        num_steps=num_steps, batch_size=batch_size, evaluate_every=every, checkpoint_every=every, trackers=()
-    )

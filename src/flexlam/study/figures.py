@@ -56,6 +56,13 @@ def curves(axes: Axes, x: Sequence[float], series: Mapping[str, Sequence[Sequenc
         axes.fill_between(x, means - errors, means + errors, color=colour, alpha=0.18, linewidth=0)
 
 
+def points(axes: Axes, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """A cloud of points (x, y) for each name."""
+    for (name, pairs), colour in zip(series.items(), _COLOURS, strict=False):
+        x, y = zip(*pairs, strict=True)
+        axes.scatter(x, y, color=colour, s=14, alpha=0.8, linewidth=0, label=name)
+
+
 def logarithmic(axes: Axes, ticks: Sequence[int]) -> None:
     """A logarithmic axis with these ticks and no others."""
     axes.set_xscale("log")

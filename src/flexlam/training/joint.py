@@ -17,7 +17,7 @@ from flexlam.core.seeding import seeded_torch, torch_generator
 from flexlam.data.labels import LabelBudget, LabelSet, choose_labels
 from flexlam.data.loader import BatchSampler
 from flexlam.lam.model import LatentActionModel
-from flexlam.nn.patches import frames_to_images
+from flexlam.nn.patches import frames_to_images, thumbnails
 from flexlam.training.augmentation import shift_frames
 from flexlam.training.labelled import encode_labelled, require_actions
 from flexlam.training.lam import images_of, log_health
@@ -82,11 +82,12 @@ class JointStage:
         decoder_loss, _ = lam.loss(obs, next_obs, generator)
         batch = self.pairs.train.batch(self.pairs.store, self.rows[self.label_sampler.rows(step)])
         both = shift_frames(torch.cat([batch.obs, batch.next_obs], dim=-1), self.config.max_shift, generator)
-        latents, _ = lam.encode_images(*frames_to_images(both.to(lam.device)).chunk(2, dim=1))
+        obs, next_obs = frames_to_images(both.to(lam.device)).chunk(2, dim=1)
+        latents, _ = lam.encode_images(obs, next_obs)
         assert batch.prev_action is not None and batch.action is not None  # require_actions has seen to it
         prev_action, action = batch.prev_action.to(lam.device), batch.action.to(lam.device)
         with seeded_torch(self.config.training.seed, "dropout", step):
-            action_loss = self.translator.loss(latents, prev_action, action, generator)
+            action_loss = self.translator.loss(latents, prev_action, action, generator, thumbnails(obs))
         loss = decoder_loss + self.config.action_weight * action_loss
         return loss, {"decoder_loss": decoder_loss.detach(), "action_loss": action_loss.detach()}
 

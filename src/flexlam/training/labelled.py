@@ -1,6 +1,6 @@
 """Labelled transitions as tensors: latents of the frozen model, previous action, action."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from flexlam.core.errors import DataError
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
+from flexlam.nn.patches import frames_to_images, thumbnails
 
 _CHUNK = 1024
 
@@ -25,18 +26,25 @@ class Labelled:
     prev_action: Float[Tensor, "N A"]
     """NaN where an episode starts."""
     action: Float[Tensor, "N A"]
+    obs: Float[Tensor, "N P"]
+    """Thumbnails of o_t, for translators that read it."""
 
     def __len__(self) -> int:
         return len(self.action)
 
     def __getitem__(self, rows: np.ndarray | Tensor) -> "Labelled":
         rows = torch.as_tensor(rows)
-        return Labelled(self.latents[rows], self.prev_action[rows], self.action[rows])
+        return Labelled(self.latents[rows], self.prev_action[rows], self.action[rows], self.obs[rows])
+
+    @classmethod
+    def without_codes(cls, prev_action: Float[Tensor, "N A"], action: Float[Tensor, "N A"]) -> "Labelled":
+        """Actions alone."""
+        return cls(torch.zeros(len(action), 0, 0), prev_action, action, torch.zeros(len(action), 0))
 
     def with_shuffled_codes(self, generator: torch.Generator) -> "Labelled":
         """The same actions beside the codes of other transitions."""
         order = torch.randperm(len(self), generator=generator)
-        return Labelled(self.latents[order], self.prev_action, self.action)
+        return replace(self, latents=self.latents[order])
 
 
 def require_actions(store: FrameStore) -> ActionSpec:
@@ -60,11 +68,12 @@ def encode_labelled(model: LatentActionModel, store: FrameStore, index: Transiti
         DataError: the store holds no actions.
     """
     require_actions(store)
-    latents, prev_actions, actions = [], [], []
+    latents, prev_actions, actions, obs = [], [], [], []
     for start in range(0, len(rows), _CHUNK):
         batch = index.batch(store, rows[start : start + _CHUNK])
         latents.append(model.encode(batch.obs, batch.next_obs).latents.cpu())
         assert batch.prev_action is not None and batch.action is not None  # require_actions has seen to it
         prev_actions.append(batch.prev_action)
         actions.append(batch.action)
-    return Labelled(torch.cat(latents), torch.cat(prev_actions), torch.cat(actions))
+        obs.append(thumbnails(frames_to_images(batch.obs)))
+    return Labelled(torch.cat(latents), torch.cat(prev_actions), torch.cat(actions), torch.cat(obs))

@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-import tyro
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -44,10 +43,10 @@ class LoopConfig(Config):
     """Everything random follows from it."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How weights are updated."""
-    device: Annotated[Device, tyro.conf.arg(aliases=("--device",))] = "auto"
-    """Where to compute."""
-    precision: Annotated[Precision, tyro.conf.arg(aliases=("--precision",))] = "auto"
-    """Matrix multiplications in fp32 or bf16; auto takes bf16 where the hardware computes in it."""
+    device: Device = "auto"
+    """Where to compute (--device for short where there is one loop)."""
+    precision: Precision = "auto"
+    """Matrix multiplications in fp32 or bf16; auto takes bf16 where the hardware computes in it (also --precision)."""
     log_every: int = Field(default=50, ge=1)
     """Steps between logged training losses."""
     evaluate_every: int = Field(default=500, ge=1)

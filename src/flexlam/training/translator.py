@@ -65,8 +65,9 @@ class TranslatorProblem:
         self.null_latent, self.num_slots = model.prefix.null_latent.detach().cpu(), model.num_slots
         if self.fixed and prefix_dropout:
             self.null_latent = labels.latents.mean((0, 1))
-        elif self.fixed and isinstance(config, PrefixSampledTranslator.Config):
-            config = config.model_copy(update={"prefix_sampling": "full"})
+        elif self.fixed:
+            whole = {"prefix_sampling": "full", "prefix_lengths": (self.num_slots,)}
+            config = config.model_copy(update={name: whole[name] for name in whole.keys() & type(config).model_fields})
         self.config, self.spec, self.labels, self.seed = config, spec, labels, seed
 
     def build(self) -> Translator:
@@ -85,23 +86,24 @@ class TranslatorProblem:
 
     def parts(self, model: Translator) -> Sequence[nn.Module]:
         """The networks that stop independently."""
-        return list(model.networks.values()) if isinstance(model, PerPrefixTranslator) else [model]
+        return model.members()
 
     def loss(self, model: Translator, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Training loss of a batch of labels."""
         batch = self.labels[rows]
-        return model.loss(batch.latents, batch.prev_action, batch.action, generator)
+        return model.loss(batch.latents, batch.prev_action, batch.action, generator, batch.obs)
 
     def heldout(self, model: Translator, rows: Tensor) -> Sequence[float]:
         """Held-out loss of each network; the prefix-sampled one is judged by its mean over the reported k."""
         batch = self.labels[rows]
-        lengths = (self.num_slots,) if self.fixed else reported_prefix_lengths(self.num_slots)
+
+        def loss(outputs: Tensor) -> float:
+            return float(model.codec.loss(outputs, batch.action).mean())
+
         if isinstance(model, PerPrefixTranslator):
-            lengths = model.served
-        losses = [
-            float(model.codec.loss(model(batch.latents, batch.prev_action, k), batch.action).mean()) for k in lengths
-        ]
-        return losses if isinstance(model, PerPrefixTranslator) else [sum(losses) / len(losses)]
+            return [loss(model.alone(batch.latents, batch.prev_action, k, batch.obs)) for k in model.served]
+        lengths = (self.num_slots,) if self.fixed else reported_prefix_lengths(self.num_slots)
+        return [sum(loss(model(batch.latents, batch.prev_action, k, batch.obs)) for k in lengths) / len(lengths)]
 
 
 class _SideBySide(nn.Module):
@@ -111,8 +113,7 @@ class _SideBySide(nn.Module):
         super().__init__()
         self.labels, self.models = labels, tuple(models)
         self.stack = HourglassStack([network for model in models for network in model.members()])
-        first = models[0]
-        self.features = first.codec.features(labels.prev_action) if first.config.use_prev_action else None
+        self.context = models[0].context(labels.prev_action, labels.obs)
 
     def train(self, mode: bool = True) -> Self:
         """Dropout and random prefixes are on, or off."""
@@ -124,8 +125,7 @@ class _SideBySide(nn.Module):
         """Sum of the losses of all networks, as `Translator.loss` has them."""
         first, num_models = self.models[0], len(self.models)
         inputs = first.fill(self.labels.latents[rows], generator).flatten(-2)  # (networks of a model, M, B, K D)
-        if self.features is not None:
-            inputs = torch.cat([inputs, self.features[rows].expand(len(inputs), -1, -1, -1)], -1)
+        inputs = torch.cat([inputs, self.context[rows].expand(len(inputs), -1, -1, -1)], -1)
         outputs = self.stack(inputs.transpose(0, 1).flatten(0, 1))
         actions = self.labels.action[rows].repeat_interleave(len(outputs) // num_models, 0)
         losses = first.codec.loss(outputs.flatten(0, 1), actions.flatten(0, 1))

@@ -37,3 +37,5 @@ class TranslatorConfig(ComponentConfig):
     """Size of the network (of each one, where there are several)."""
     use_prev_action: bool = True
     """Feed a_{t-1} (the paper does; it lowers the loss on recordings and makes an acting agent repeat itself)."""
+    use_obs: bool = False
+    """Feed o_t, averaged to 8 x 8 pixels (an ablation of the paper's, Fig. 10: it adds sensitivity to appearance)."""

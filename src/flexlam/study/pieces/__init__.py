@@ -1,0 +1,1 @@
+"""The steps that studies are made of, one kind a file."""

@@ -1,0 +1,55 @@
+"""Data of a study: a recording, or the user's own dataset, as a frame store."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from flexlam.acting.recording import RecordingConfig, record
+from flexlam.core.files import content_hash
+from flexlam.data.readers import open_dataset
+from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.envs.base import open_suite
+from flexlam.study.config import StudyConfig
+from flexlam.study.graph import Step
+
+
+def data_step(config: StudyConfig, recording: RecordingConfig | None = None) -> Step:
+    """Record (or read the user's dataset, known by the names and sizes of its files), and build the frame store."""
+    store = {"store": config.store.model_dump(mode="json")}
+    if config.dataset is not None and recording is None:
+        settings = {"dataset": _fingerprint(config.dataset), **store}
+        return Step("data", partial(_build, config.dataset), settings)
+    return Step("data", _record, {"recording": (recording or config.recording).model_dump(mode="json"), **store})
+
+
+def frame_shape(config: StudyConfig) -> tuple[int, int, int]:
+    """(H, W, C) of the stored frames.
+
+    Raises:
+        DataError: the user's dataset cannot be read.
+    """
+    if config.dataset is not None:
+        height, width, channels = open_dataset(config.dataset).info.frame_shape
+    else:
+        height, width, channels = open_suite(config.recording.suite).frame_shape
+    return (*(config.store.frame_size or (height, width)), channels)
+
+
+def _record(step: Step, folder: Path, parents: list[Path]) -> None:
+    recording = folder / "recording"
+    record(RecordingConfig.parse(step.settings["recording"]), recording, overwrite=True)
+    _build(recording, step, folder, parents)
+    shutil.rmtree(recording)
+
+
+def _build(dataset: Path, step: Step, folder: Path, parents: list[Path]) -> None:
+    store = folder / "store"
+    if store.exists():
+        shutil.rmtree(store)
+    build_store(open_dataset(dataset), store, StoreConfig.parse(step.settings["store"]), announce=lambda _: None)
+
+
+def _fingerprint(dataset: Path) -> str:
+    files = sorted(file for file in dataset.rglob("*") if file.is_file())
+    listing = "\n".join(f"{file.relative_to(dataset).as_posix()} {file.stat().st_size}" for file in files)
+    return content_hash(listing.encode())

@@ -1,0 +1,77 @@
+"""Models of a study: latent action models, sequence models on their codes, joint alignment; and what they cost."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from flexlam.data.labels import LabelBudget
+from flexlam.lam.model import LatentActionModel
+from flexlam.study.graph import Step
+from flexlam.training.joint import JointConfig, train_joint
+from flexlam.training.lam import LamRunConfig, train_lam
+from flexlam.training.policy import PolicyRunConfig, train_policy
+
+
+def lam_step(data: Step, config: LamRunConfig, seed: int, about: dict[str, Any]) -> Step:
+    """Train a latent action model."""
+    training = config.training.model_copy(update={"seed": seed})
+    settings = config.model_copy(update={"training": training}).model_dump(mode="json")
+    return Step("lam", _train_lam, settings, (data,), about)
+
+
+def policy_step(data: Step, lam: Step, config: PolicyRunConfig, seed: int, about: dict[str, Any]) -> Step:
+    """Train a sequence model on the codes of a latent action model."""
+    training = config.training.model_copy(update={"seed": seed})
+    settings = config.model_copy(update={"training": training}).model_dump(mode="json")
+    return Step("policy", _train_policy, settings, (data, lam), about)
+
+
+def joint_step(
+    data: Step, lam: Step, config: JointConfig, num_labels: int, seed: int, draw: int, about: dict[str, Any]
+) -> Step:
+    """Go on training a latent action model with the action loss of N labels."""
+    training = config.training.model_copy(update={"seed": seed})
+    update = {"training": training, "labels": LabelBudget(count=num_labels), "draw": draw}
+    return Step("joint", _train_joint, config.model_copy(update=update).model_dump(mode="json"), (data, lam), about)
+
+
+def with_steps(run: LamRunConfig, num_steps: int) -> LamRunConfig:
+    """The same run, longer or shorter."""
+    return run.model_copy(update={"training": run.training.model_copy(update={"num_steps": num_steps})})
+
+
+def equal_steps(reference: LamRunConfig, other: LamRunConfig, shape: tuple[int, int, int]) -> int:
+    """Training steps with which another model costs as much arithmetic as the reference.
+
+    Equal CPU-seconds, counted and not timed: every machine takes the same number.
+    """
+    share = training_flops(reference.lam, shape) / training_flops(other.lam, shape)
+    return max(1, round(reference.training.num_steps * share))
+
+
+def training_flops(config: LatentActionModel.Config, shape: tuple[int, int, int]) -> int:
+    """Floating-point operations of a training step for two transitions, forward and backward."""
+    model = LatentActionModel(config, shape).train()
+    height, width, channels = shape
+    images = torch.zeros(2, channels, height, width)
+    with FlopCounterMode(display=False) as counter:
+        loss, _ = model.loss(images, images, torch.Generator())
+        loss.backward()
+    return counter.get_total_flops()
+
+
+def _train_lam(step: Step, folder: Path, parents: list[Path]) -> None:
+    run = folder / "run"
+    train_lam(LamRunConfig.parse(step.settings), parents[0] / "store", run, resume=(run / "run.json").exists())
+
+
+def _train_policy(step: Step, folder: Path, parents: list[Path]) -> None:
+    data, lam, run = parents[0] / "store", parents[1] / "run", folder / "run"
+    train_policy(PolicyRunConfig.parse(step.settings), lam, data, run, resume=(run / "run.json").exists())
+
+
+def _train_joint(step: Step, folder: Path, parents: list[Path]) -> None:
+    data, lam, run = parents[0] / "store", parents[1] / "run", folder / "run"
+    train_joint(JointConfig.parse(step.settings), lam, data, run, resume=(run / "run.json").exists())
