@@ -11,11 +11,13 @@ from flexlam.core.errors import ConfigError, did_you_mean
 CATALOG: dict[str, dict[str, str]] = {
     "reader": {
         "lerobot": "flexlam.data.readers.lerobot:LeRobotReader",
+        "row-parquet": "flexlam.data.readers.row_parquet:RowParquetReader",
         "video-folder": "flexlam.data.readers.video_folder:VideoFolderReader",
     },
     "suite": {
         "vizdoom": "flexlam.envs.vizdoom:VizdoomSuite",
         "gymnasium": "flexlam.envs.gymnasium_suite:GymnasiumSuite",
+        "dmlab": "flexlam.envs.dmlab:DmlabSuite",
     },
     "overlay": {
         "texture": "flexlam.envs.overlay:DriftingTexture",
@@ -57,6 +59,8 @@ CATALOG: dict[str, dict[str, str]] = {
     "profile": {
         "tiny": "flexlam.study.profiles:tiny",
         "cpu": "flexlam.study.profiles:cpu",
+        "gpu": "flexlam.study.profiles:gpu",
+        "paper": "flexlam.study.profiles:paper",
     },
     "preset": {
         "vizdoom-tiny": "flexlam.presets.vizdoom:vizdoom_tiny",

@@ -33,7 +33,7 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
     def row(k: int) -> tuple[str, ...]:
         ms = found.of_seeds("mean_ms", k=k)
         times = f"{sum(full_ms) / sum(ms):.2f}×" if ms else "–"
-        return str(k), found.cell("normalised", 2, actor=AGENT, k=k), found.cell("mean_ms", 1, k=k), times
+        return str(k), found.cell("normalised", 2, method=FLEX, actor=AGENT, k=k), found.cell("mean_ms", 1, k=k), times
 
     header = ("k", "normalised return", "ms a decision", f"faster than k = {high}")
     tables = {

@@ -20,11 +20,11 @@ def test_a_folder_of_videos_and_one_video_are_recognised(tmp_path, make_episode,
 def test_what_is_no_dataset_is_explained(tmp_path):
     with pytest.raises(DataError, match="no dataset at"):
         open_dataset(tmp_path / "missing")
-    with pytest.raises(DataError, match=r"empty folder.*lerobot, video-folder"):
+    with pytest.raises(DataError, match=r"empty folder.*lerobot, row-parquet, video-folder"):
         open_dataset(tmp_path)
     (tmp_path / "a.txt").touch()
     (tmp_path / "b.txt").touch()
-    with pytest.raises(DataError, match=r"2 \.txt.*lerobot, video-folder"):
+    with pytest.raises(DataError, match=r"2 \.txt.*lerobot, row-parquet, video-folder"):
         open_dataset(tmp_path)
     with pytest.raises(DataError, match=r"one \.txt file"):
         open_dataset(tmp_path / "a.txt")

@@ -1,7 +1,6 @@
 """LeRobot v3.0 datasets, as written by us or by LeRobot: pictures inside parquet, or mp4 beside it."""
 
 import contextlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
 
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.data import lerobot_format as layout
 from flexlam.data import video
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
+from flexlam.data.pictures import decode_picture
 
 # Timestamps are stored in single precision; closer than this to an even grid they are the grid.
 TIME_TOLERANCE = 1e-3
@@ -185,17 +184,9 @@ class LeRobotReader:
     def _picture(self, cell: dict[str, Any] | None, where: str) -> np.ndarray:
         try:
             data = (cell or {}).get("bytes") or (self.path / (cell or {})["path"]).read_bytes()
-            with Image.open(io.BytesIO(data)) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise DataError(
-                        f"{where}: the picture has pixels of 16 bits or more (mode {image.mode}); expected 8 bits. "
-                        "Convert the pictures to uint8."
-                    )
-                if self.info.frame_shape[2] == 1:
-                    return np.asarray(image.convert("L"))[..., None]
-                return np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError, KeyError, TypeError, SyntaxError) as error:
-            raise DataError(f"{where}: the picture cannot be decoded ({error}). Recreate the dataset.") from error
+        except (OSError, KeyError, TypeError) as error:
+            raise DataError(f"{where}: the picture is missing ({error}). Recreate the dataset.") from error
+        return decode_picture(data, self.info.frame_shape[2], where)
 
     def _video_file(self, record: dict[str, Any]) -> Path:
         places = {key: record[f"videos/{self.camera}/{key}"] for key in ("chunk_index", "file_index")}

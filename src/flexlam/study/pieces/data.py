@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from flexlam.acting.recording import RecordingConfig, record
+from flexlam.core.errors import ConfigError
 from flexlam.core.files import content_hash
 from flexlam.data.readers import open_dataset
 from flexlam.data.store_builder import StoreConfig, build_store
@@ -14,12 +15,22 @@ from flexlam.study.graph import Step
 
 
 def data_step(config: StudyConfig, recording: RecordingConfig | None = None) -> Step:
-    """Record (or read the user's dataset, known by the names and sizes of its files), and build the frame store."""
-    store = {"store": config.store.model_dump(mode="json")}
-    if config.dataset is not None and recording is None:
+    """Record (or read the user's dataset, known by the names and sizes of its files), and build the frame store.
+
+    Raises:
+        ConfigError: there is no expert to record.
+        DataError: there is no such dataset.
+    """
+    store, recording = {"store": config.store.model_dump(mode="json")}, recording or config.recording
+    if config.dataset is not None and recording == config.recording:
+        open_dataset(config.dataset)
         settings = {"dataset": _fingerprint(config.dataset), **store}
         return Step("data", partial(_build, config.dataset), settings)
-    return Step("data", _record, {"recording": (recording or config.recording).model_dump(mode="json"), **store})
+    if recording.behaviour != "random" and not open_suite(recording.suite).has_expert:
+        raise ConfigError(
+            f"The suite {recording.suite} has no expert to record. Give experts' episodes: --dataset FOLDER."
+        )
+    return Step("data", _record, {"recording": recording.model_dump(mode="json"), **store})
 
 
 def frame_shape(config: StudyConfig) -> tuple[int, int, int]:

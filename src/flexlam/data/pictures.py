@@ -1,0 +1,28 @@
+"""Encoded pictures to frames."""
+
+import io
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from flexlam.core.errors import DataError
+
+
+def decode_picture(data: bytes, channels: int, where: str) -> np.ndarray:
+    """A picture file to a frame (H, W, channels) uint8; an alpha channel is dropped.
+
+    Raises:
+        DataError: it cannot be decoded, or its pixels have more than 8 bits.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"{where}: the picture has pixels of 16 bits or more (mode {image.mode}); expected 8 bits. "
+                    "Convert the pictures to uint8."
+                )
+            if channels == 1:
+                return np.asarray(image.convert("L"))[..., None]
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise DataError(f"{where}: the picture cannot be decoded ({error}). Recreate the dataset.") from error
