@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 EXTRAS ?= dev,vizdoom
+WHEELS_FOR ?= 3.12
 BIN    := $(VENV)/bin
 
 # A folder of local wheels, when pip is configured with one (pip separates by spaces, uv by commas).
@@ -13,7 +14,7 @@ ifeq ($(WHEELS)$(shell command -v nvidia-smi 2>/dev/null),)
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: setup demo test test-slow test-gpu lint bench verdict constraints clean
+.PHONY: setup demo test test-slow test-gpu lint bench verdict wheels constraints clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -46,6 +47,13 @@ bench: setup          ## speed, against ceilings measured in the same run
 
 verdict: demo         ## does the verdict on the codes foretell alignment? (results/verdict)
 	$(BIN)/python -m flexlam.study.verdict demo/store --out results/verdict
+
+wheels: setup         ## what studies need on a GPU machine without a network that has torch, numpy, pyarrow, matplotlib
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --python-version $(WHEELS_FOR) \
+	  --constraint constraints.txt --dest wheels vizdoom gymnasium pydantic pydantic-core tyro annotated-types \
+	  typing-inspection typing-extensions docstring-parser typeguard cloudpickle farama-notifications jaxtyping \
+	  wadler-lindig einops
+	du -sm wheels
 
 constraints: setup    ## pin the newest versions that pyproject.toml allows (torch stays as pinned)
 	echo 'torch==2.13.0' > $(VENV)/torch.pin

@@ -17,7 +17,7 @@ LENGTH = 5  # decisions
 class Lab:
     """As docs/users/python_api.md of the Lab describes it."""
 
-    made: "ClassVar[list[Lab]]" = []
+    made: ClassVar["list[Lab]"] = []
 
     def __init__(self, level: str, observations: list[str], config: dict[str, str]) -> None:
         if observations != ["RGB_INTERLEAVED"]:

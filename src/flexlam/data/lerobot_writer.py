@@ -8,12 +8,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from av.error import FFmpegError
 
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError, DataError, SuiteError, did_you_mean
@@ -21,7 +20,9 @@ from flexlam.core.files import atomic_folder, explain_write_errors, write_text
 from flexlam.data import lerobot_format as layout
 from flexlam.data.episodes import Columns
 from flexlam.data.png import encode_png
-from flexlam.data.video import KEY_FRAME_EVERY, VideoEncoder
+
+if TYPE_CHECKING:
+    from flexlam.data.video import VideoEncoder
 
 MEGABYTE = 2**20
 STATS_FRAMES_PER_EPISODE = 16
@@ -109,7 +110,7 @@ class LeRobotWriter:
         vectors = self._checked(frames, columns)
         self._fix_widths(vectors)
         task_index = self._tasks.setdefault(task, len(self._tasks))
-        with explain_write_errors(self.path), _explain_video_errors():
+        with explain_write_errors(self.path):
             record: dict[str, Any] = {
                 "episode_index": self.num_episodes,
                 "tasks": [task],
@@ -130,7 +131,7 @@ class LeRobotWriter:
 
     def close(self) -> None:
         """Finish the files; called by the end of the `with` block."""
-        with explain_write_errors(self.path), _explain_video_errors():
+        with explain_write_errors(self.path):
             self._close_data()
             self._close_video()
             (self._root / "meta").mkdir(exist_ok=True)
@@ -221,6 +222,8 @@ class LeRobotWriter:
         if self._video is None:
             where = layout.VIDEO_PATH.format(video_key=layout.CAMERA, chunk_index=chunk, file_index=file)
             (self._root / where).parent.mkdir(parents=True, exist_ok=True)
+            from flexlam.data.video import VideoEncoder  # PyAV is large, and lossless recordings do without
+
             self._video = VideoEncoder(self._root / where, self.fps, self.frame_shape, self._crf)
         start = self._video.num_frames / self.fps
         for frame in frames:
@@ -298,7 +301,7 @@ class LeRobotWriter:
             "codec": "h264",
             "pix_fmt": video.pix_fmt,
         }
-        about |= {"fps": self.fps, "g": KEY_FRAME_EVERY, "is_depth_map": False}
+        about |= {"fps": self.fps, "g": video.key_frame_every, "is_depth_map": False}
         self._video_features = {"info": {f"video.{key}": value for key, value in about.items()} | {"has_audio": False}}
 
     def _abandon(self) -> None:
@@ -324,14 +327,3 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before or signal.default_int_handler)
         if pending:
             signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
-def _explain_video_errors() -> Iterator[None]:
-    """PyAV's own errors as the operating system's, which is what they are when writing fails."""
-    try:
-        yield
-    except FFmpegError as error:
-        if isinstance(error, OSError):
-            raise
-        raise OSError(error.errno, str(error.strerror)) from error

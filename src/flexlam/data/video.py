@@ -1,5 +1,6 @@
 """Video files through PyAV: encode a stream of frames, decode a stretch of one."""
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,8 +21,10 @@ class VideoEncoder:
     """One mp4 file (H.264) that frames are appended to; `crf=None` is lossless RGB.
 
     Raises:
-        OSError: the disk is full or the place cannot be written.
+        OSError: the disk is full or the place cannot be written; so do its methods.
     """
+
+    key_frame_every = KEY_FRAME_EVERY
 
     def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int, int], crf: int | None) -> None:
         self.path = path
@@ -31,7 +34,8 @@ class VideoEncoder:
         quality = {"crf": str(crf)} if crf is not None else {"qp": "0"}
         # A muxer that cannot even write its header brings the whole process down, so fail before it tries.
         path.write_bytes(bytes(HEADER_BYTES))
-        self._container: Any = av.open(str(path), "w", format="mp4")
+        with _as_os_errors():
+            self._container: Any = av.open(str(path), "w", format="mp4")
         stream: Any = self._container.add_stream(
             self.codec,
             rate=Fraction(fps).limit_denominator(100_000),
@@ -46,15 +50,28 @@ class VideoEncoder:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         picture.pts = self.num_frames
         picture.time_base = 1 / self._stream.codec_context.framerate
-        self._container.mux(self._stream.encode(picture))
+        with _as_os_errors():
+            self._container.mux(self._stream.encode(picture))
         self.num_frames += 1
 
     def close(self) -> None:
         """Write what the encoder still holds, and the file's index."""
-        try:
-            self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
+        with _as_os_errors():
+            try:
+                self._container.mux(self._stream.encode(None))
+            finally:
+                self._container.close()
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """PyAV's own errors as the operating system's, which is what they are when writing fails."""
+    try:
+        yield
+    except FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise OSError(error.errno, str(error.strerror)) from error
 
 
 def decode(path: Path, start: float = 0.0, num_frames: int | None = None) -> Iterator[np.ndarray]:

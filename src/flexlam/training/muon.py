@@ -1,4 +1,4 @@
-"""torch's Muon, with all matrices of one shape orthogonalised in one batch: half its time on two CPU cores."""
+"""torch's Muon, with all matrices of one shape orthogonalised in one batch (figures: docs/log.md)."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.data import lerobot_format as layout
-from flexlam.data import video
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
 from flexlam.data.pictures import decode_picture
 
@@ -89,6 +88,8 @@ class LeRobotReader:
         """
         record = self._records[episode.index]
         if self._features[self.camera]["dtype"] == "video":
+            from flexlam.data import video  # PyAV is large, and pictures do without
+
             start = float(record[f"videos/{self.camera}/from_timestamp"])
             yield from video.decode(self._video_file(record), start, record["length"])
             return
