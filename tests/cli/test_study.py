@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from command_line import run_command as run
+from command_line import write_dataset
+from flexlam.cli.options import overlays_by_name
 from flexlam.core import catalog
+from flexlam.data.store import FrameStore
+from flexlam.study.config import load_profile
 
 QUICK = ("--profile", "tiny", "--num-workers", 1, "--quiet")
 
@@ -46,6 +51,50 @@ def test_a_second_call_computes_nothing(steps: Path, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in steps.rglob("done.json")} == before
     one, other = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "other"))
     assert one["rows"] == other["rows"] and one["environment"]["packages"]["torch"] and one["cost"]["lam"] > 0
+
+
+def test_a_run_is_held_against_committed_results(steps: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    arguments = ("study", "reconstruction", *QUICK, "--steps", steps, "--out", tmp_path / "out")
+    assert run(*arguments).code == 0
+    committed = tmp_path / "committed.json"
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    committed.write_text(json.dumps(results))
+    said = run(*arguments, "--against", committed)
+    assert said.code == 0 and "| inside |" in said.out and "OUTSIDE" not in said.out
+    low, high = results["claims"][0]["ci95"]
+    results["claims"][0]["ci95"] = [low + 100, high + 100]
+    committed.write_text(json.dumps(results))
+    said = run(*arguments, "--against", committed)
+    assert said.code == 1 and said.out.count("OUTSIDE") == 1
+    refused("study", "prefix", *QUICK, "--against", committed, tells=("'reconstruction'", "this is 'prefix'"))
+    committed.write_text("{")
+    refused("study", "prefix", *QUICK, "--against", committed, tells=("is no results.json",))
+
+
+def test_your_own_dataset_takes_the_place_of_a_recording(tmp_path: Path, refused: Callable[..., str]) -> None:
+    write_dataset(tmp_path / "data")
+    arguments = ("study", "prefix", *QUICK, "--seeds", 0, "--steps", tmp_path / "steps", "--dataset")
+    assert run(*arguments, tmp_path / "data", "--out", tmp_path / "out").code == 0
+    (data,) = (tmp_path / "steps").glob("data-*")
+    assert FrameStore.open(data / "store").num_episodes == 12
+    # The same files elsewhere are the same step; other files are another one.
+    shutil.move(tmp_path / "data", tmp_path / "moved")
+    assert run(*arguments, tmp_path / "moved", "--out", tmp_path / "out").code == 0
+    assert len(list((tmp_path / "steps").glob("data-*"))) == 1
+    write_dataset(tmp_path / "more", num_episodes=13)
+    assert run(*arguments, tmp_path / "more", "--out", tmp_path / "out").code == 0
+    assert len(list((tmp_path / "steps").glob("data-*"))) == 2
+    returns = ("study", "returns", *QUICK, "--acting.tasks", "basic", "--steps", tmp_path / "steps", "--dataset")
+    refused(*returns, tmp_path / "moved", "--out", tmp_path / "no", tells=("has no task basic",))
+
+
+def test_an_overlay_lies_over_everything_that_is_recorded() -> None:
+    config = load_profile("cpu").under(overlays_by_name(("texture",)))
+    recordings = (config.recording, config.acting.recording, config.narrow.recording, config.narrow_pair.recording)
+    assert all(recording is not None for recording in recordings)
+    assert {tuple(overlay.name for overlay in recording.overlays) for recording in recordings if recording} == {
+        ("texture",)
+    }
 
 
 def test_any_setting_can_be_changed_and_label_noise_is_one(steps: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flexlam.cli.options import Output, with_overlays
+from flexlam.cli.options import Output, overlays_by_name
 from flexlam.cli.parse import parse_with_preset
 
 
@@ -23,7 +23,8 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.acting.recording import make_suite, record
     from flexlam.core.progress import progress
 
-    settings = with_overlays(settings, options.overlay)
+    if options.overlay:
+        settings = settings.model_copy(update={"overlays": overlays_by_name(options.overlay)})
     tasks = settings.tasks or make_suite(settings).tasks
     with progress(settings.num_frames * len(tasks), "Recording", "frame") as bar:
         record(settings, options.out, not options.no_actions, options.overwrite, bar.update)

@@ -9,7 +9,7 @@ from flexlam.core import catalog
 from flexlam.core.machine import Device
 
 if TYPE_CHECKING:
-    from flexlam.acting.recording import RecordingConfig
+    from flexlam.envs.overlay import OverlayConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +48,10 @@ class Report:
     """No progress bars."""
 
 
-def with_overlays(settings: "RecordingConfig", overlays: Sequence[str]) -> "RecordingConfig":
-    """A recording under overlays that are called by name; without names, as it was.
+def overlays_by_name(names: Sequence[str]) -> "tuple[OverlayConfig, ...]":
+    """Overlays as they are by default.
 
     Raises:
         ConfigError: there is no such overlay.
     """
-    if not overlays:
-        return settings
-    chosen = tuple(catalog.lookup("overlay", name).Config() for name in overlays)
-    return settings.model_copy(update={"overlays": chosen})
+    return tuple(catalog.lookup("overlay", name).Config() for name in names)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from flexlam.cli.options import with_overlays
+from flexlam.cli.options import overlays_by_name
 from flexlam.cli.parse import parse_with_settings
 from flexlam.core import catalog
 from flexlam.core.errors import ConfigError
@@ -31,19 +31,23 @@ class StudyOptions:
     """Methods to compute here, as the tables name them; by default all."""
     merge: tuple[Path, ...] = ()
     """Folders of steps in which other parts of the same study were computed."""
+    against: Path | None = None
+    """A results.json of the same study: does this run land within its intervals? (Exit code 1 if it does not.)"""
     quiet: bool = False
     """No progress bars."""
 
 
-def run(prog: str, arguments: Sequence[str]) -> None:
+def run(prog: str, arguments: Sequence[str]) -> int:
     """Parse, compute what is missing, and print tables and verdicts."""
     name, rest = _study_name(prog, arguments)
-    from flexlam.study.base import Share, run_study, study_question
+    from flexlam.study.base import Share, compare, read_results, run_study, study_question
     from flexlam.study.config import load_profile
 
     about = f"{study_question(name)} {StudyOptions.__doc__}"
     options, config = parse_with_settings(StudyOptions, load_profile(_profile(rest)), f"{prog} {name}", rest, about)
-    config = config.model_copy(update={"recording": with_overlays(config.recording, options.overlay)})
+    if options.overlay:
+        config = config.under(overlays_by_name(options.overlay))
+    committed = read_results(options.against, name) if options.against else None
     out = options.out or Path("studies", f"{name}-{options.profile}")
     steps = options.steps or out.parent / "steps"
     command = " ".join([prog, *arguments])
@@ -53,6 +57,11 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     done, wanted = results["finished"]
     rest_is = "" if done == wanted else "; the rest was not computed here (--only, --only-methods, --merge)"
     print(f"{done} of {wanted} measurements{rest_is}. Everything: {out / 'results.json'}")
+    if committed is None:
+        return 0
+    table, inside = compare(results, committed)
+    print(f"\nAgainst {options.against}\n\n{table.to_markdown()}")
+    return 0 if inside else 1
 
 
 def _study_name(prog: str, arguments: Sequence[str]) -> tuple[str, list[str]]:

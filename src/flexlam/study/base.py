@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flexlam.core import catalog
-from flexlam.core.errors import ConfigError
+from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.files import write_text
 from flexlam.core.machine import describe_environment
 from flexlam.report.table import Table
@@ -130,6 +130,44 @@ def run_study(
     }
     _write(out, results, outcome)
     return results
+
+
+def read_results(path: Path, study: str) -> dict[str, Any]:
+    """A results.json of a study.
+
+    Raises:
+        DataError: it cannot be read, or belongs to another study.
+    """
+    try:
+        results: dict[str, Any] = json.loads(path.read_text())
+        found = results["study"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no results.json of a study ({error!r}).") from error
+    if found != study:
+        raise DataError(f"{path} holds results of the study {found!r}; this is {study!r}.")
+    return results
+
+
+def compare(results: Mapping[str, Any], committed: Mapping[str, Any]) -> tuple[Table, bool]:
+    """Every claim beside its committed one, and whether each effect lies within the committed 95 % interval.
+
+    A claim without an interval (of one seed), or that only one side has, is not inside.
+    """
+    ours = {claim["id"]: claim for claim in results["claims"]}
+    rows, every = [], bool(committed["claims"])
+    for claim in committed["claims"]:
+        found, interval = ours.get(claim["id"]), claim["ci95"]
+        inside = found is not None and interval is not None and interval[0] <= found["effect"] <= interval[1]
+        every = every and inside
+        rows.append(
+            (
+                claim["id"],
+                "–" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
+                "–" if found is None else f"{found['effect']:+.3f}",
+                "inside" if inside else "OUTSIDE",
+            )
+        )
+    return Table(("claim", "committed 95 % interval", "this run", ""), (tuple(rows),)), every
 
 
 def _training_seconds(workspace: Workspace, step: Step) -> float:

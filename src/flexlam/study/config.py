@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
@@ -11,6 +12,7 @@ from flexlam.core import catalog
 from flexlam.core.config import Config, component
 from flexlam.core.errors import ConfigError
 from flexlam.data.store_builder import StoreConfig
+from flexlam.envs.overlay import OverlayConfig
 from flexlam.evaluate.latency import LatencyConfig
 from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.training.fit import FitConfig
@@ -119,6 +121,22 @@ class StudyConfig(Config):
     """Joint alignment."""
     num_workers: int = Field(default=2, ge=1)
     """Processes of one thread each; on a GPU they share it."""
+
+    def under(self, overlays: tuple[OverlayConfig, ...]) -> Self:
+        """The same with exogenous nuisance over everything that is recorded, in the place of what there was."""
+
+        def drawn_over(recording: RecordingConfig | None) -> RecordingConfig | None:
+            return recording and recording.model_copy(update={"overlays": overlays})
+
+        acting, narrow, pair = self.acting, self.narrow, self.narrow_pair
+        return self.model_copy(
+            update={
+                "recording": drawn_over(self.recording),
+                "acting": acting.model_copy(update={"recording": drawn_over(acting.recording)}),
+                "narrow": narrow.model_copy(update={"recording": drawn_over(narrow.recording)}),
+                "narrow_pair": pair.model_copy(update={"recording": drawn_over(pair.recording)}),
+            }
+        )
 
     def without_noise(self, study: str) -> None:
         """Refuse label noise where labels are not the study's own.
