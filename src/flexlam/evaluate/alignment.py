@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,42 +105,17 @@ def measure_alignment(
         DataError: no actions, or fewer transitions than labels.
         ConfigError: a k that the model cannot serve.
     """
-    spec = require_actions(pairs.store)
     lengths = check_prefix_lengths(config.prefix_lengths, model.num_slots)
-    test_rows = _sample(pairs.test, config.seed)
-    test = encode_labelled(model, pairs.store, pairs.test, test_rows)
-    shuffled_test = test.with_shuffled_codes(torch_generator(config.seed, "shuffle", "test"))
-    predicted = None if policy is None else _predict(model, policy, pairs, test_rows, test, config)
-    choose = partial(choose_labels, pairs.train, pairs.store, config.labels, config.seed)
-
-    def measure_codes(draw: int) -> _Draw:
-        """Of translators fitted on one draw of the labels, and what needs no more than they."""
-        rows, seed = choose(draw).rows, config.seed + draw
-        labels = encode_labelled(model, pairs.store, pairs.train, rows)
-        translator = fit_translator(config.translator, spec, model, labels, config.fit, seed).model
-        found = {("encoded", k): _score(translator, test, k) for k in lengths}
-        if predicted is not None:
-            found |= {("predicted", k): _score_averaged(translator, predicted, test, k) for k in lengths}
-        shuffled = labels.with_shuffled_codes(torch_generator(config.seed, "shuffle", draw))
-        control = fit_translator(config.translator, spec, model, shuffled, config.fit, seed).model
-        found["shuffled", 0] = _score(control, shuffled_test, model.num_slots)
-        found["previous_action_same_labels", 0] = _score_previous(labels, test, spec)
-        return found
-
-    def measure_idm(draw: int) -> _Draw:
-        rows, network = choose(draw).rows, config.translator.network
-        use_prev_action, seed = config.translator.use_prev_action, config.seed + draw
-        idm = fit_inverse_dynamics(model, pairs, rows, network, use_prev_action, config.idm_fit, seed)
-        return {("idm", 0): _summarise(idm, inverse_dynamics_scores(idm, pairs.store, pairs.test, test_rows), test)}
-
+    fits = _Fits(model, pairs, config, lengths, policy)
     slow = min(config.idm_draws, config.num_draws)  # these are begun first
     with progress(slow + config.num_draws, "Alignment", "fit") as bar:
         draws = run_jobs(
-            lambda job: measure_idm(job) if job < slow else measure_codes(job - slow),
+            lambda job: fits.of_idm(job) if job < slow else fits.of_codes(job - slow),
             slow + config.num_draws,
             config.num_workers,
             bar.update,
         )
+    spec, test = fits.spec, fits.test
     by_k = {k: _Scores.gather(draws, ("encoded", k)) for k in lengths}
     predicted_by_k = {k: _Scores.gather(draws, ("predicted", k)) for k in lengths}
     baselines = {name: _Scores.gather(draws, (name, 0)) for name in ("idm", "shuffled", "previous_action_same_labels")}
@@ -161,11 +135,68 @@ def measure_alignment(
         "baselines": {name: value for name, value in results.items() if value is not None},
         "comparisons": _compare(by_k[max(by_k)].losses, results),
         "translator": config.translator.name,
-        "num_labels": len(choose(0)),
+        "num_labels": len(fits.label_rows(0)),
         "num_draws": config.num_draws,
         "num_test": len(test),
         "action_names": list(spec.names),
     }
+
+
+class _Fits:
+    """What is fitted on a draw of the labels, scored on the same test transitions."""
+
+    def __init__(
+        self,
+        model: LatentActionModel,
+        pairs: SplitPairs,
+        config: AlignmentConfig,
+        lengths: tuple[int, ...],
+        policy: SequenceModel | None,
+    ) -> None:
+        self.model, self.pairs, self.config, self.lengths = model, pairs, config, lengths
+        self.spec = require_actions(pairs.store)
+        self.test_rows = _sample(pairs.test, config.seed)
+        self.test = encode_labelled(model, pairs.store, pairs.test, self.test_rows)
+        self.shuffled_test = self.test.with_shuffled_codes(torch_generator(config.seed, "shuffle", "test"))
+        self.predicted = None if policy is None else _predict(model, policy, pairs, self.test_rows, self.test, config)
+
+    def label_rows(self, draw: int) -> np.ndarray:
+        """Rows of the training transitions that a draw labels."""
+        return choose_labels(self.pairs.train, self.pairs.store, self.config.labels, self.config.seed, draw).rows
+
+    def of_codes(self, draw: int) -> _Draw:
+        """Translators, and what needs no more than their labels."""
+        model, test, lengths = self.model, self.test, self.lengths
+        labels = encode_labelled(model, self.pairs.store, self.pairs.train, self.label_rows(draw))
+        translator = self._translator(labels, draw)
+        found = {("encoded", k): _score(translator, test, k) for k in lengths}
+        if self.predicted is not None:
+            found |= {("predicted", k): _score_averaged(translator, self.predicted, test, k) for k in lengths}
+        shuffled = labels.with_shuffled_codes(torch_generator(self.config.seed, "shuffle", draw))
+        found["shuffled", 0] = _score(self._translator(shuffled, draw), self.shuffled_test, model.num_slots)
+        found["previous_action_same_labels", 0] = _score_previous(labels, test, self.spec)
+        return found
+
+    def of_idm(self, draw: int) -> _Draw:
+        """The inverse dynamics model."""
+        config, pairs, translator = self.config, self.pairs, self.config.translator
+        idm = fit_inverse_dynamics(
+            self.model,
+            pairs,
+            self.label_rows(draw),
+            translator.network,
+            translator.use_prev_action,
+            config.idm_fit,
+            config.seed + draw,
+        )
+        scores = inverse_dynamics_scores(idm, pairs.store, pairs.test, self.test_rows)
+        return {("idm", 0): _summarise(idm, scores, self.test)}
+
+    def _translator(self, labels: Labelled, draw: int) -> Translator:
+        config = self.config
+        fit = fit_translator(config.translator, self.spec, self.model, labels, config.fit, config.seed + draw)
+        translator: Translator = fit.model
+        return translator
 
 
 def encode_actions_only(index: TransitionIndex, store: Any) -> Labelled:

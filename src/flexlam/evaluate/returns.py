@@ -121,8 +121,8 @@ def _measure_task(
         rule = config.rule
         played: dict[int | str, list[PlayedEpisode]] = {}
         shown = progress(len(plan[worker]), task, "method") if worker == 0 else nullcontext()
-        steppers = 1 if len(plan) > 1 else 4  # other workers use the cores while this one waits for a game
-        with Arena(suite, task, slots, steppers) as arena, shown as bar:
+        alone = {} if len(plan) == 1 else {"num_steppers": 1}  # others use the cores while this one waits for a game
+        with Arena(suite, task, slots, **alone) as arena, shown as bar:
             for method, wanted, share in plan[worker]:
                 if isinstance(method, int):
                     actor: Callable[[int], Actor] = partial(contenders.agent, method, rule)
