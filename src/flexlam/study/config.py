@@ -96,7 +96,7 @@ class StudyConfig(Config):
     label_counts: tuple[int, ...] = (32, 128, 512, 2048)
     """Label budgets N."""
     num_draws: int = Field(default=4, ge=1)
-    """Draws of the labels inside a LAM seed; at most as many as make up the largest budget."""
+    """Draws of the labels inside a LAM seed; fewer where they would hold more than 2,048 labels together."""
     label_noise: float = Field(default=0.0, ge=0, lt=1)
     """Share of the N labels that are wrong; test labels are as recorded. For studies that measure losses only."""
     num_test: int = Field(default=4000, ge=1)

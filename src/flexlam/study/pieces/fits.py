@@ -26,6 +26,8 @@ from flexlam.translator.model import load_translator
 from flexlam.translator.serving import Translator
 
 _CPU = torch.device("cpu")
+_DRAWN = 2048
+"""Labels of all draws of a budget together, at most (a single draw may hold more)."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +122,15 @@ class Problem:
     test_rows: np.ndarray
 
     @classmethod
-    def open(cls, step: Step, store: Path, pairs: PairConfig) -> "Problem":
+    def open(cls, settings: dict[str, Any], store: Path, pairs: PairConfig) -> "Problem":
         """Test transitions are the same for every method and seed."""
         found = load_pairs(store, pairs)
         rows = np.arange(len(found.test))
-        if tested := step.settings["tested"]:
+        if tested := settings["tested"]:
             ids = [found.test.tasks.index(task) for task in tested]
             rows = np.flatnonzero(np.isin(found.test.task, ids))
-        chosen = numpy_generator(0, "test").permutation(rows)[: step.settings["num_test"]]
-        return cls(step.settings, found, np.sort(chosen))
+        chosen = numpy_generator(0, "test").permutation(rows)[: settings["num_test"]]
+        return cls(settings, found, np.sort(chosen))
 
     @property
     def spec(self) -> ActionSpec:
@@ -138,8 +140,10 @@ class Problem:
     @property
     def draws(self) -> list[tuple[int, int]]:
         """Every label budget with every draw; draws of large budgets differ little, and have fewer."""
-        counts, num_draws = self.settings["label_counts"], self.settings["num_draws"]
-        return [(count, draw) for count in counts for draw in range(min(num_draws, max(1, max(counts) // count)))]
+        num_draws = {count: max(1, _DRAWN // count) for count in self.settings["label_counts"]}
+        return [
+            (count, draw) for count, most in num_draws.items() for draw in range(min(self.settings["num_draws"], most))
+        ]
 
     def fit_seed(self, draw: int) -> int:
         """Weights and folds of a fit."""
@@ -154,7 +158,7 @@ class Problem:
         """Labelled transitions, of which some have a wrong action where labels are noisy."""
         labels = self._labelled("train", self.label_rows(count, draw), model)
         generator = numpy_generator(self.settings["seed"], "label noise", draw)
-        return with_label_noise(labels, self.spec, self.settings["label_noise"], generator)
+        return with_label_noise(labels, self.settings["label_noise"], generator)
 
     def test(self, model: LatentActionModel | None) -> Labelled:
         """The test set."""
@@ -183,7 +187,7 @@ class Problem:
         return Labelled.without_codes(batch.prev_action, batch.action)
 
 
-def with_label_noise(labels: Labelled, spec: ActionSpec, share: float, generator: np.random.Generator) -> Labelled:
+def with_label_noise(labels: Labelled, share: float, generator: np.random.Generator) -> Labelled:
     """A share of the labels, drawn at random, gets the action of another labelled transition.
 
     Wrong actions are distributed as right ones are; the previous action stays as recorded.
@@ -197,7 +201,7 @@ def with_label_noise(labels: Labelled, spec: ActionSpec, share: float, generator
 def _fit_translators(step: Step, folder: Path, parents: list[Path]) -> None:
     settings = step.settings
     lam_run, model = open_lam(parents[1] / "run", _CPU)
-    problem = Problem.open(step, parents[0] / "store", lam_run.pairs)
+    problem = Problem.open(settings, parents[0] / "store", lam_run.pairs)
     test = problem.test(model)
     config: TranslatorConfig = TranslatorConfig.parse(settings["translator"])
     rows = []
@@ -233,7 +237,7 @@ def _fit(
 
 
 def _measure_floors(step: Step, folder: Path, parents: list[Path]) -> None:
-    problem = Problem.open(step, parents[0] / "store", PairConfig.parse(step.settings["pairs"]))
+    problem = Problem.open(step.settings, parents[0] / "store", PairConfig.parse(step.settings["pairs"]))
     test = problem.test(None)
     rows = []
     for count, draw in problem.draws:
@@ -254,7 +258,7 @@ def _previous_action(problem: Problem, labels: Labelled, test: Labelled) -> list
 def _fit_idm(step: Step, folder: Path, parents: list[Path]) -> None:
     settings = step.settings
     lam_run, model = open_lam(parents[1] / "run", _CPU)
-    problem = Problem.open(step, parents[0] / "store", lam_run.pairs)
+    problem = Problem.open(settings, parents[0] / "store", lam_run.pairs)
     network, fit = HourglassConfig.parse(settings["network"]), FitConfig.parse(settings["fit"])
     test = problem.test(None)
     rows = []
@@ -277,7 +281,7 @@ def _score_joint(step: Step, folder: Path, parents: list[Path]) -> None:
     run = parents[1] / "run"
     lam_run, model = open_lam(run, _CPU)
     translator = load_translator(run, model.hash)
-    problem = Problem.open(Step("", _score_joint, {**step.settings, "tested": ()}), parents[0] / "store", lam_run.pairs)
+    problem = Problem.open({**step.settings, "tested": ()}, parents[0] / "store", lam_run.pairs)
     test = problem.test(model)
     rows = []
     for k in step.settings["prefix_lengths"] or (model.num_slots,):
