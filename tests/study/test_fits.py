@@ -11,6 +11,7 @@ from flexlam.data.store import FrameStore
 from flexlam.study.pieces.fits import Problem, with_label_noise
 from flexlam.training.labelled import Labelled
 from flexlam.training.pairs import PairConfig
+from flexlam.translator.inverse_dynamics import PreviousActionModel
 from moving_square import square_store
 
 SETTINGS: dict[str, Any] = {
@@ -49,18 +50,13 @@ def test_draws_and_seeds_have_labels_of_their_own_and_budgets_are_nested(store: 
 def test_the_test_set_is_the_same_for_every_seed_and_is_scored_task_by_task(store: FrameStore) -> None:
     one, other = problem(store), problem(store, seed=9)
     assert np.array_equal(one.test_rows, other.test_rows) and len(one.test_rows) == 40
-    (task,) = set(store.tasks)
-    assert [score["task"] for score in problem(store, tested=(task,)).scored(*constant(one))] == [None, task]
-
-
-def constant(of: Problem) -> tuple[Any, torch.Tensor, Labelled]:
-    """A model that knows nothing."""
-    from flexlam.translator.inverse_dynamics import PreviousActionModel
-
-    test = of.test(None)
-    model = PreviousActionModel(of.spec)
+    task = store.tasks[0]
+    apart = problem(store, tested=(task,))
+    assert set(apart.pairs.test.task[apart.test_rows]) == {apart.pairs.test.tasks.index(task)}
+    test, model = apart.test(None), PreviousActionModel(apart.spec)
     model.fit(test.prev_action, test.action)
-    return model, model(test.prev_action), test
+    every, alone = apart.scored(model, model(test.prev_action), test)
+    assert (every["task"], alone["task"]) == (None, task) and every["action_loss"] == alone["action_loss"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
