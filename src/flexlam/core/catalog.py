@@ -54,6 +54,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "conditioning": "flexlam.study.conditioning:study",
         "sampling": "flexlam.study.sampling:study",
         "reconstruction": "flexlam.study.reconstruction:study",
+        "map": "flexlam.study.map:study",
         "selection": "flexlam.study.selection:study",
     },
     "profile": {

@@ -113,6 +113,8 @@ class StudyConfig(Config):
     """Nats by which a model that is not inferior may be behind."""
     acting: ActingConfig = ActingConfig()
     """Agents and their returns."""
+    explored: RecordingConfig
+    """What settings may be tried on: nothing that confirms a claim is recorded there."""
     narrow: NarrowConfig
     """The narrow source: the paper's setting."""
     narrow_pair: NarrowConfig
@@ -133,6 +135,7 @@ class StudyConfig(Config):
             update={
                 "recording": drawn_over(self.recording),
                 "acting": acting.model_copy(update={"recording": drawn_over(acting.recording)}),
+                "explored": drawn_over(self.explored),
                 "narrow": narrow.model_copy(update={"recording": drawn_over(narrow.recording)}),
                 "narrow_pair": pair.model_copy(update={"recording": drawn_over(pair.recording)}),
             }

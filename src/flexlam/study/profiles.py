@@ -83,6 +83,7 @@ def tiny() -> StudyConfig:
             ),
             latency=LatencyConfig(num_warmup=2, num_steps=5),
         ),
+        explored=recording,
         narrow=narrow.model_copy(update={"acting_tasks": ("predict_position",)}),
         narrow_pair=narrow,
         joint=JointStudyConfig(
@@ -114,6 +115,7 @@ def cpu() -> StudyConfig:
                 num_environments=20,
             ),
         ),
+        explored=RecordingConfig(tasks=EXPLORED, num_frames=8_000),
         narrow=NarrowConfig(
             recording=RecordingConfig(tasks=("arena", *EXPLORED, *CONFIRMED), num_frames=4_000),
             source="arena",
@@ -177,6 +179,7 @@ def gpu() -> StudyConfig:
             "lam": LamRunConfig(lam=lam, training=_loop(5000, 256)),
             "prefix_lengths": (4, 16, 64),
             "acting": acting,
+            "explored": recording.model_copy(update={"tasks": EXPLORED}),
             "narrow": narrow,
             "narrow_pair": pair,
             "num_workers": 8,
@@ -210,6 +213,7 @@ def paper() -> StudyConfig:
         prefix_lengths=(4, 16, 64),
         label_counts=(3_600, 14_400, 36_000, 144_000),
         acting=ActingConfig(tasks=DMLAB_NORMALISED, policy=preset.policy, returns=returns),
+        explored=recording,
         narrow=narrow,
         narrow_pair=narrow.model_copy(update={"tested": ("rooms_watermaze",), "acting_tasks": ("rooms_watermaze",)}),
         joint=JointStudyConfig(num_labels=720_000, training=preset.joint),
