@@ -68,6 +68,12 @@ def test_a_run_is_held_against_committed_results(steps: Path, tmp_path: Path, re
     said = run(*arguments, "--against", committed)
     assert said.code == 1 and said.out.count("OUTSIDE") == 1
     refused("study", "prefix", *QUICK, "--against", committed, tells=("'reconstruction'", "this is 'prefix'"))
+    other = (*arguments[:-1], tmp_path / "other", "--num-test", 100)
+    told = run(*other, "--against", committed)
+    assert told.code == 2 and "other settings: num_test" in told.err
+    refused(*arguments, "--num-test", 100, tells=("holds results of other settings (num_test)", "--out"))
+    elsewhere = ("--steps", tmp_path / "steps", "--out", tmp_path / "no", "--merge", steps)
+    refused("study", "prefix", *QUICK, "--num-test", 100, *elsewhere, tells=("holds none of the 2 measurements",))
     committed.write_text("{")
     refused("study", "prefix", *QUICK, "--against", committed, tells=("is no results.json",))
 
@@ -79,14 +85,18 @@ def test_your_own_dataset_takes_the_place_of_a_recording(tmp_path: Path, refused
     (data,) = (tmp_path / "steps").glob("data-*")
     assert FrameStore.open(data / "store").num_episodes == 12
     # The same files elsewhere are the same step; other files are another one.
-    shutil.move(tmp_path / "data", tmp_path / "moved")
-    assert run(*arguments, tmp_path / "moved", "--out", tmp_path / "out").code == 0
+    moved = tmp_path / "elsewhere" / "data"
+    shutil.move(tmp_path / "data", moved)
+    assert run(*arguments, moved, "--out", tmp_path / "out").code == 0
     assert len(list((tmp_path / "steps").glob("data-*"))) == 1
     write_dataset(tmp_path / "more", num_episodes=13)
-    assert run(*arguments, tmp_path / "more", "--out", tmp_path / "out").code == 0
+    assert run(*arguments, tmp_path / "more", "--out", tmp_path / "another").code == 0
     assert len(list((tmp_path / "steps").glob("data-*"))) == 2
     returns = ("study", "returns", *QUICK, "--acting.tasks", "basic", "--steps", tmp_path / "steps", "--dataset")
-    refused(*returns, tmp_path / "moved", "--out", tmp_path / "no", tells=("has no task basic",))
+    refused(*returns, moved, "--out", tmp_path / "no", tells=("has no task basic",))
+    refused("study", "narrow", *returns[2:-1], "--dataset", moved, tells=("no task", "--narrow.source"))
+    overlaid = ("--dataset", moved, "--overlay", "flicker", "--out", tmp_path / "no")
+    refused("study", "prefix", *QUICK, *overlaid, tells=("--overlay", "--dataset"))
 
 
 def test_an_overlay_lies_over_everything_that_is_recorded() -> None:

@@ -18,7 +18,7 @@ class StudyOptions:
     """Run a study of the papers, or continue it: what is finished is never computed again."""
 
     profile: str = "cpu"
-    """How large (flexlam list profile): tiny shows that it runs, and nothing else."""
+    """How large: tiny (shows that it runs, and nothing else), cpu, gpu or paper (docs/evidence.md)."""
     out: Path | None = None
     """Folder for results.json, the table and the figures; by default studies/NAME-PROFILE."""
     steps: Path | None = None
@@ -26,13 +26,13 @@ class StudyOptions:
     overlay: tuple[str, ...] = ()
     """Exogenous nuisance over the recorded frames, by name (flexlam list overlay), in this order."""
     only: Annotated[tuple[int, ...], tyro.conf.arg(metavar="SEED")] = ()
-    """LAM seeds to compute here; by default all. Conclusions are drawn from all that are finished."""
+    """LAM seeds to compute here; by default all. Conclusions are drawn from seeds that are finished whole."""
     only_methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD")] = ()
     """Methods to compute here, as the tables name them; by default all."""
     merge: tuple[Path, ...] = ()
-    """Folders of steps in which other parts of the same study were computed."""
+    """Folders of steps in which other parts of the same study were computed, with the same settings."""
     against: Path | None = None
-    """A results.json of the same study: does this run land within its intervals? (Exit code 1 if it does not.)"""
+    """A results.json of the same study and settings: does this run land within its intervals? (If not, exit code 1.)"""
     quiet: bool = False
     """No progress bars."""
 
@@ -47,7 +47,7 @@ def run(prog: str, arguments: Sequence[str]) -> int:
     options, config = parse_with_settings(StudyOptions, load_profile(_profile(rest)), f"{prog} {name}", rest, about)
     if options.overlay:
         config = config.under(overlays_by_name(options.overlay))
-    committed = read_results(options.against, name) if options.against else None
+    committed = read_results(options.against, name, config) if options.against else None
     out = options.out or Path("studies", f"{name}-{options.profile}")
     steps = options.steps or out.parent / "steps"
     command = " ".join([prog, *arguments])

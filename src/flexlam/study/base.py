@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flexlam.core import catalog
-from flexlam.core.errors import ConfigError, DataError
+from flexlam.core.errors import ConfigError, DataError, OutputError
 from flexlam.core.files import write_text
 from flexlam.core.machine import describe_environment
 from flexlam.report.table import Table
@@ -72,7 +72,7 @@ class Share:
         return (not self.seeds or about["seed"] in self.seeds) and (not self.methods or about["method"] in self.methods)
 
     def check(self, steps: Sequence[Step]) -> None:
-        """Refuse what the study does not have.
+        """Refuse methods (and seeds) that the study does not have.
 
         Raises:
             ConfigError: an unknown seed or method.
@@ -95,19 +95,25 @@ def run_study(
 ) -> dict[str, Any]:
     """Compute what is missing in the folder of steps, conclude from what is there, and fill OUT.
 
+    What `merge` names are folders of steps that were computed elsewhere, with the same settings.
+
     Returns what OUT/results.json holds; OUT/table.md and the figures lie beside it.
 
     Raises:
-        ConfigError: no such study, a share that it does not have, a folder to merge that holds no steps.
-        OutputError: the disk is full.
+        ConfigError: no such study, a share that it does not have, a folder to merge that holds none of its steps.
+        OutputError: the disk is full, or OUT holds results of other settings.
     """
     study = load_study(name)
+    _check_early(config, out, share, merge)
     wanted = study.steps(config)
     share.check(wanted)
     workspace = Workspace(steps)
     for other in merge:
-        if not any(other.glob("*/done.json")):
-            raise ConfigError(f"{other} holds no finished steps. Give the --steps folder of another run.")
+        if not any(Workspace(other).finished(step) for step in wanted):
+            raise ConfigError(
+                f"{other} holds none of the {len(wanted)} measurements of this study with these settings. Give the "
+                "--steps folder of a run that had the very same ones."
+            )
     for other in merge:
         workspace.merge(other, wanted)
     workspace.compute([step for step in wanted if share.has(step)], config.num_workers)
@@ -124,7 +130,7 @@ def run_study(
         "config_hash": config.hash(),
         "environment": describe_environment(),
         "finished": [len(finished), len(wanted)],
-        "claims": [claim.to_json() for claim in outcome.claims],
+        "claims": [{**claim.to_json(), "unit": _unit(claim, measured)} for claim in outcome.claims],
         "cost": _cost(workspace, finished),
         "rows": [{**entry.about, **row} for entry in measured for row in entry.rows],
     }
@@ -132,26 +138,30 @@ def run_study(
     return results
 
 
-def read_results(path: Path, study: str) -> dict[str, Any]:
-    """A results.json of a study.
+def read_results(path: Path, study: str, config: StudyConfig) -> dict[str, Any]:
+    """A results.json of a study with these settings.
 
     Raises:
         DataError: it cannot be read, or belongs to another study.
+        ConfigError: it was made with other settings.
     """
     try:
         results: dict[str, Any] = json.loads(path.read_text())
-        found = results["study"]
+        found, settings = results["study"], results["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no results.json of a study ({error!r}).") from error
     if found != study:
         raise DataError(f"{path} holds results of the study {found!r}; this is {study!r}.")
+    if changed := differing(settings, config.model_dump(mode="json")):
+        raise ConfigError(f"{path} was made with other settings: {', '.join(changed)}.")
     return results
 
 
 def compare(results: Mapping[str, Any], committed: Mapping[str, Any]) -> tuple[Table, bool]:
     """Every claim beside its committed one, and whether each effect lies within the committed 95 % interval.
 
-    A claim without an interval (of one seed), or that only one side has, is not inside.
+    For runs of the same settings, which on the same kind of machine give the same figures. A claim without an interval
+    (of one seed), or that only one side has, is not inside.
     """
     ours = {claim["id"]: claim for claim in results["claims"]}
     rows, every = [], bool(committed["claims"])
@@ -170,9 +180,40 @@ def compare(results: Mapping[str, Any], committed: Mapping[str, Any]) -> tuple[T
     return Table(("claim", "committed 95 % interval", "this run", ""), (tuple(rows),)), every
 
 
+def _check_early(config: StudyConfig, out: Path, share: Share, merge: Sequence[Path]) -> None:
+    """What can be refused before models are looked at."""
+    if unknown := set(share.seeds) - set(config.seeds):
+        seeds = ", ".join(map(str, config.seeds))
+        raise ConfigError(f"The study has no seed {', '.join(map(str, sorted(unknown)))}; it has {seeds}.")
+    for other in merge:
+        if not any(other.glob("*/done.json")):
+            raise ConfigError(f"{other} holds no finished steps. Give the --steps folder of another run.")
+    path = out / "results.json"
+    if path.exists():
+        there = json.loads(path.read_text()).get("config", {})
+        if changed := differing(there, config.model_dump(mode="json")):
+            raise OutputError(f"{out} holds results of other settings ({', '.join(changed)}). Give another --out.")
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names of the settings in which two studies differ.
+
+    The number of workers changes no figure, and a dataset may lie in another folder.
+    """
+    one, other = ({**values, "dataset": Path(values.get("dataset") or "").name} for values in (one, other))
+    names = sorted((one.keys() | other.keys()) - {"num_workers"})
+    return [name for name in names if one.get(name) != other.get(name)]
+
+
 def _training_seconds(workspace: Workspace, step: Step) -> float:
     parents = workspace.about(step)["parents"]
     return float(sum(seconds for name, seconds in parents.items() if name.startswith("lam-")))
+
+
+def _unit(claim: Claim, measured: Sequence[Measured]) -> str:
+    """Losses are nats where actions are choices; of continuous actions they are squared standard deviations."""
+    choices = any("action_accuracy" in row for entry in measured for row in entry.rows)
+    return "squared standard deviations" if claim.unit == "nats" and not choices else claim.unit
 
 
 def _cost(workspace: Workspace, steps: Sequence[Step]) -> dict[str, float]:

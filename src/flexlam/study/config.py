@@ -125,7 +125,13 @@ class StudyConfig(Config):
     """Processes of one thread each; on a GPU they share it."""
 
     def under(self, overlays: tuple[OverlayConfig, ...]) -> Self:
-        """The same with exogenous nuisance over everything that is recorded, in the place of what there was."""
+        """The same with exogenous nuisance over everything that is recorded, in the place of what there was.
+
+        Raises:
+            ConfigError: the data are the user's own, and were recorded before.
+        """
+        if self.dataset is not None:
+            raise ConfigError("--overlay draws over frames that are recorded; those of --dataset are there already.")
 
         def drawn_over(recording: RecordingConfig | None) -> RecordingConfig | None:
             return recording and recording.model_copy(update={"overlays": overlays})

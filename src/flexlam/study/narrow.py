@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
+from flexlam.core.errors import ConfigError
 from flexlam.data.labels import LabelBudget
+from flexlam.data.readers import open_dataset
 from flexlam.report.table import Table
 from flexlam.study.base import Outcome, Study
 from flexlam.study.claims import Claim, below, mean_effect, non_inferior, paired_effect
@@ -37,6 +39,7 @@ Choose = Callable[[StudyConfig], NarrowConfig]
 def steps(choose: Choose, config: StudyConfig) -> list[Step]:
     """Models on all recorded tasks; for each, translators of labels from the one task, and of as many from all."""
     narrow = choose(config)
+    _check(config, narrow)
     data, ks = data_step(config, narrow.recording), narrow.prefix_lengths
     models = [
         (FLEX, flex(config), {FLEX: Fits(config.translator, ks)}),
@@ -60,6 +63,21 @@ def steps(choose: Choose, config: StudyConfig) -> list[Step]:
                     lengths = ks if kind == FLEX else (run.lam.num_slots,)
                     wanted.append(_returns(config, narrow, data, lam, lengths, source, seed, kind, origin))
     return wanted
+
+
+def _check(config: StudyConfig, narrow: NarrowConfig) -> None:
+    """Refuse tasks that the user's dataset does not have.
+
+    Raises:
+        ConfigError: it lacks some.
+    """
+    known = narrow.recording.tasks if config.dataset is None else open_dataset(config.dataset).info.tasks
+    if unknown := {narrow.source, *narrow.tested, *narrow.acting_tasks} - set(known):
+        raise ConfigError(
+            f"There is no task {', '.join(sorted(unknown))} in the data, which have {', '.join(known)}. Give the "
+            "labels' source and the tested tasks: --narrow.source, --narrow.tested, --narrow.acting-tasks (of "
+            "narrow-pair: --narrow-pair.source ...)."
+        )
 
 
 def _returns(

@@ -143,7 +143,7 @@ def cpu() -> StudyConfig:
 def gpu() -> StudyConfig:
     """One GPU of the H100 class with 16 cores, in pieces of one seed and method (--only, --only-methods). Not yet run.
 
-    Models of about 13M parameters; the proportions of `cpu`, K = 64.
+    Models of 12M parameters; the proportions of `cpu`, K = 64.
     """
     small, recording = cpu(), RecordingConfig(tasks=CONFIRMED, num_frames=40_000)
     lam = LatentActionModel.Config(

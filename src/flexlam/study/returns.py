@@ -51,7 +51,7 @@ def _check(config: StudyConfig) -> None:
     config.without_noise("of returns")
     if not config.acting.tasks:
         raise ConfigError("Studies of returns need tasks to act in: --acting.tasks, of those recorded.")
-    if config.dataset is not None and config.acting.recording is None:
+    if config.dataset is not None:
         known = open_dataset(config.dataset).info.tasks
         if unknown := set(config.acting.tasks) - set(known):
             raise ConfigError(

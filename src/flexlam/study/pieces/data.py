@@ -15,14 +15,16 @@ from flexlam.study.graph import Step
 
 
 def data_step(config: StudyConfig, recording: RecordingConfig | None = None) -> Step:
-    """Record (or read the user's dataset, known by the names and sizes of its files), and build the frame store.
+    """Record (or read the user's dataset, whatever the recording), and build the frame store.
+
+    A dataset is known by the names and sizes of its files; hidden ones do not count.
 
     Raises:
         ConfigError: there is no expert to record.
         DataError: there is no such dataset.
     """
     store, recording = {"store": config.store.model_dump(mode="json")}, recording or config.recording
-    if config.dataset is not None and recording == config.recording:
+    if config.dataset is not None:
         open_dataset(config.dataset)
         settings = {"dataset": _fingerprint(config.dataset), **store}
         return Step("data", partial(_build, config.dataset), settings)
@@ -61,6 +63,7 @@ def _build(dataset: Path, step: Step, folder: Path, parents: list[Path]) -> None
 
 
 def _fingerprint(dataset: Path) -> str:
-    files = sorted(file for file in dataset.rglob("*") if file.is_file())
-    listing = "\n".join(f"{file.relative_to(dataset).as_posix()} {file.stat().st_size}" for file in files)
+    names = {file: file.relative_to(dataset).as_posix() for file in dataset.rglob("*") if file.is_file()}
+    seen = {file: name for file, name in names.items() if not any(part.startswith(".") for part in name.split("/"))}
+    listing = "\n".join(sorted(f"{name} {file.stat().st_size}" for file, name in seen.items()))
     return content_hash(listing.encode())

@@ -1,5 +1,6 @@
 """Models of a study: latent action models, sequence models on their codes, joint alignment; and what they cost."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,14 @@ def equal_steps(reference: LamRunConfig, other: LamRunConfig, shape: tuple[int, 
 
     Equal CPU-seconds, counted and not timed: every machine takes the same number.
     """
-    share = training_flops(reference.lam, shape) / training_flops(other.lam, shape)
+    ours, theirs = (_flops(run.lam.model_dump_json(), shape) for run in (reference, other))
+    share = ours / theirs
     return max(1, round(reference.training.num_steps * share))
+
+
+@cache
+def _flops(config: str, shape: tuple[int, int, int]) -> int:
+    return training_flops(LatentActionModel.Config.model_validate_json(config), shape)
 
 
 def training_flops(config: LatentActionModel.Config, shape: tuple[int, int, int]) -> int:
