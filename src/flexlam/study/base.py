@@ -1,5 +1,6 @@
 """What a study is: steps to compute, and what follows from their rows."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,16 +73,15 @@ class Share:
         return (not self.seeds or about["seed"] in self.seeds) and (not self.methods or about["method"] in self.methods)
 
     def check(self, steps: Sequence[Step]) -> None:
-        """Refuse methods (and seeds) that the study does not have.
+        """Refuse methods that the study does not have.
 
         Raises:
-            ConfigError: an unknown seed or method.
+            ConfigError: an unknown method.
         """
-        for wanted, key in ((self.seeds, "seed"), (self.methods, "method")):
-            known = list(dict.fromkeys(step.about[key] for step in steps))
-            for value in wanted:
-                if value not in known:
-                    raise ConfigError(f"The study has no {key} {value!r}; it has {', '.join(map(repr, known))}.")
+        known = list(dict.fromkeys(step.about["method"] for step in steps))
+        for method in self.methods:
+            if method not in known:
+                raise ConfigError(f"The study has no method {method!r}; it has {', '.join(map(repr, known))}.")
 
 
 def run_study(
@@ -188,9 +188,8 @@ def _check_early(config: StudyConfig, out: Path, share: Share, merge: Sequence[P
     for other in merge:
         if not any(other.glob("*/done.json")):
             raise ConfigError(f"{other} holds no finished steps. Give the --steps folder of another run.")
-    path = out / "results.json"
-    if path.exists():
-        there = json.loads(path.read_text()).get("config", {})
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # nothing there, or nothing worth keeping
+        there = json.loads((out / "results.json").read_text())["config"]
         if changed := differing(there, config.model_dump(mode="json")):
             raise OutputError(f"{out} holds results of other settings ({', '.join(changed)}). Give another --out.")
 
