@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from command_line import run_command as run
 from command_line import write_dataset
@@ -158,3 +159,13 @@ def test_killed_anywhere_and_restarted_it_gives_the_same_figures(tmp_path: Path)
     assert kills > 0
     whole, killed = (json.loads((tmp_path / name / "out" / "results.json").read_text()) for name in ("whole", "killed"))
     assert killed["rows"] == whole["rows"] and killed["claims"] == whole["claims"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["tradeoff", "joint", "returns"])
+def test_studies_run_on_a_gpu_that_their_workers_share(name: str, tmp_path: Path) -> None:
+    said = run("study", name, "--profile", "tiny", "--num-workers", 2, "--quiet", "--out", tmp_path / "out")
+    assert said.code == 0, said.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["finished"][0] == results["finished"][1] and results["environment"]["accelerator"]

@@ -189,7 +189,7 @@ class _Fits:
             config.idm_fit,
             config.seed + draw,
         )
-        scores = inverse_dynamics_scores(idm, pairs.store, pairs.test, self.test_rows)
+        scores = inverse_dynamics_scores(idm, pairs.store, pairs.test, self.test_rows, self.model.device)
         return {("idm", 0): _summarise(idm, scores, self.test)}
 
     def _translator(self, labels: Labelled, draw: int) -> Translator:

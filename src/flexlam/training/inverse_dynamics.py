@@ -34,7 +34,9 @@ def fit_inverse_dynamics(
     fit: FitConfig,
     seed: int,
 ) -> InverseDynamicsModel:
-    """Fit to labelled rows of the training transitions, on the CPU; of `model` it takes sizes only, no weights.
+    """Fit to labelled rows of the training transitions; of `model` it takes sizes and device only, no weights.
+
+    The result lies on the CPU.
 
     Raises:
         DataError: the store holds no actions.
@@ -43,19 +45,25 @@ def fit_inverse_dynamics(
     require_actions(pairs.store)
     problem = _InverseDynamicsProblem(model, pairs, rows, network, use_prev_action, seed)
     fitted: InverseDynamicsModel = fit_with_folds(problem, len(rows), fit, seed).model
-    return fitted
+    return fitted.cpu()
 
 
 @torch.inference_mode()
 def inverse_dynamics_scores(
-    idm: InverseDynamicsModel, store: FrameStore, index: TransitionIndex, rows: np.ndarray
+    idm: InverseDynamicsModel,
+    store: FrameStore,
+    index: TransitionIndex,
+    rows: np.ndarray,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - immutable
 ) -> Float[Tensor, "B O"]:
-    """Scores of actions for rows (B,) of an index, in their order."""
-    outputs = []
+    """Scores of actions for rows (B,) of an index, in their order, on the CPU; computed on a device."""
+    idm, outputs = idm.to(device), []
     for start in range(0, len(rows), _CHUNK):
         batch = index.batch(store, rows[start : start + _CHUNK])
         assert batch.prev_action is not None  # the store had actions to fit to
-        outputs.append(idm(frames_to_images(batch.obs), frames_to_images(batch.next_obs), batch.prev_action))
+        images = (frames_to_images(frames.to(device)) for frames in (batch.obs, batch.next_obs))
+        outputs.append(idm(*images, batch.prev_action.to(device)).cpu())
+    idm.cpu()
     return torch.cat(outputs)
 
 
@@ -76,7 +84,7 @@ def pseudo_label(
         TrainingError: there are fewer labels than folds.
     """
     idm = fit_inverse_dynamics(model, pairs, rows, network or HourglassConfig(), False, fit, seed)
-    scores = inverse_dynamics_scores(idm, pairs.store, pairs.train, np.arange(len(pairs.train)))
+    scores = inverse_dynamics_scores(idm, pairs.store, pairs.train, np.arange(len(pairs.train)), model.device)
     actions: np.ndarray = idm.codec.predict(scores).numpy()
     return actions
 
@@ -98,19 +106,20 @@ class _InverseDynamicsProblem:
         self.network, self.use_prev_action, self.seed = network, use_prev_action, seed
         batch = pairs.train.batch(pairs.store, rows)
         assert batch.prev_action is not None and batch.action is not None  # require_actions has seen to it
-        self.obs, self.next_obs = frames_to_images(batch.obs), frames_to_images(batch.next_obs)
-        self.prev_action, self.action = batch.prev_action, batch.action
-        self.precision = choose_precision("auto", torch.device("cpu"))
+        self.device = model.device
+        self.obs, self.next_obs = (frames_to_images(x.to(self.device)) for x in (batch.obs, batch.next_obs))
+        self.prev_action, self.action = batch.prev_action.to(self.device), batch.action.to(self.device)
+        self.precision = choose_precision("auto", self.device)
 
     def build(self) -> InverseDynamicsModel:
         """A fresh model; continuous statistics come from all N labels."""
-        return seeded(self._build, self.seed, "idm")
+        return seeded(self._build, self.seed, "idm").to(self.device)
 
     def _build(self) -> InverseDynamicsModel:
         encoder = catalog.lookup("encoder", self.encoder_config.name)(self.encoder_config, *self.sizes)
         _, num_slots, latent_dim = self.sizes
         idm = InverseDynamicsModel(encoder, num_slots * latent_dim, self.spec, self.use_prev_action, self.network)
-        idm.codec.fit(self.action)
+        idm.codec.fit(self.action.cpu())
         return idm
 
     def parts(self, model: InverseDynamicsModel) -> Sequence[nn.Module]:
@@ -119,7 +128,7 @@ class _InverseDynamicsProblem:
 
     def loss(self, model: InverseDynamicsModel, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Loss of some labels."""
-        with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             outputs = model(self.obs[rows], self.next_obs[rows], self.prev_action[rows])
         return model.codec.loss(outputs.float(), self.action[rows]).mean()
 

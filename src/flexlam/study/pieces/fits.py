@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from flexlam.core.action import ActionSpec
+from flexlam.core.machine import choose_device
 from flexlam.core.seeding import derive_seed, numpy_generator
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.transitions import TransitionIndex
@@ -25,7 +26,6 @@ from flexlam.translator.inverse_dynamics import PreviousActionModel
 from flexlam.translator.model import load_translator
 from flexlam.translator.serving import Translator
 
-_CPU = torch.device("cpu")
 _DRAWN = 2048
 """Labels of all draws of a budget together, at most (a single draw may hold more)."""
 
@@ -200,7 +200,7 @@ def with_label_noise(labels: Labelled, share: float, generator: np.random.Genera
 
 def _fit_translators(step: Step, folder: Path, parents: list[Path]) -> None:
     settings = step.settings
-    lam_run, model = open_lam(parents[1] / "run", _CPU)
+    lam_run, model = open_lam(parents[1] / "run", choose_device("auto"))
     problem = Problem.open(settings, parents[0] / "store", lam_run.pairs)
     test = problem.test(model)
     config: TranslatorConfig = TranslatorConfig.parse(settings["translator"])
@@ -257,7 +257,7 @@ def _previous_action(problem: Problem, labels: Labelled, test: Labelled) -> list
 
 def _fit_idm(step: Step, folder: Path, parents: list[Path]) -> None:
     settings = step.settings
-    lam_run, model = open_lam(parents[1] / "run", _CPU)
+    lam_run, model = open_lam(parents[1] / "run", choose_device("auto"))
     problem = Problem.open(settings, parents[0] / "store", lam_run.pairs)
     network, fit = HourglassConfig.parse(settings["network"]), FitConfig.parse(settings["fit"])
     test = problem.test(None)
@@ -272,14 +272,14 @@ def _fit_idm(step: Step, folder: Path, parents: list[Path]) -> None:
             fit,
             problem.fit_seed(draw),
         )
-        outputs = inverse_dynamics_scores(idm, problem.pairs.store, problem.pairs.test, problem.test_rows)
+        outputs = inverse_dynamics_scores(idm, problem.pairs.store, problem.pairs.test, problem.test_rows, model.device)
         rows += [{"labels": count, "draw": draw, **score} for score in problem.scored(idm, outputs, test)]
     write_rows(folder, rows)
 
 
 def _score_joint(step: Step, folder: Path, parents: list[Path]) -> None:
     run = parents[1] / "run"
-    lam_run, model = open_lam(run, _CPU)
+    lam_run, model = open_lam(run, choose_device("auto"))
     translator = load_translator(run, model.hash)
     problem = Problem.open({**step.settings, "tested": ()}, parents[0] / "store", lam_run.pairs)
     test = problem.test(model)
