@@ -168,4 +168,4 @@ def test_studies_run_on_a_gpu_that_their_workers_share(name: str, tmp_path: Path
     said = run("study", name, "--profile", "tiny", "--num-workers", 2, "--quiet", "--out", tmp_path / "out")
     assert said.code == 0, said.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["finished"][0] == results["finished"][1] and results["environment"]["accelerator"]
+    assert results["finished"][0] == results["finished"][1] and results["environment"]["machine"]["accelerator"]
