@@ -38,8 +38,10 @@ def policy(lam: LatentActionModel) -> SequenceModel:
     return model.eval()
 
 
-def speaking(lam: LatentActionModel, use_prev_action: bool = False, spec: ActionSpec = DISCRETE) -> Translator:
-    config = PrefixSampledTranslator.Config(use_prev_action=use_prev_action)
+def speaking(
+    lam: LatentActionModel, use_prev_action: bool = False, spec: ActionSpec = DISCRETE, use_obs: bool = False
+) -> Translator:
+    config = PrefixSampledTranslator.Config(use_prev_action=use_prev_action, use_obs=use_obs)
     with seeded_torch(1, "translator"):
         translator = build_translator(config, spec, lam.prefix.null_latent, lam.num_slots)
         for parameter in translator.network.parameters():
