@@ -21,9 +21,9 @@ from flexlam.policy.autoregressive import SequenceModel
 from flexlam.translator.model import load_translator
 
 NAMES = {
-    "reader": {"lerobot", "video-folder"},
+    "reader": {"lerobot", "row-parquet", "video-folder"},
     "decoder": {"flow", "regression"},
-    "translator": {"per-prefix", "prefix-sampled"},
+    "translator": {"per-prefix", "prefix-ensemble", "prefix-sampled"},
     "preset": {"vizdoom", "vizdoom-small", "vizdoom-tiny"},
 }
 

@@ -42,7 +42,8 @@ def test_every_study_runs_whole_and_few_seeds_show_nothing(name: str, steps: Pat
     assert len({claim["id"] for claim in results["claims"]}) == len(results["claims"])
     assert results["command"].startswith(f"flexlam study {name} --profile tiny")
     table = (tmp_path / "table.md").read_text()
-    assert table in said.out and " – |" not in table, "every cell has a figure"
+    cells = "".join(line for line in table.splitlines() if "inconclusive" not in line)  # one seed has no interval
+    assert table in said.out and " – |" not in cells, "every cell has a figure"
 
 
 def test_a_second_call_computes_nothing(steps: Path, tmp_path: Path) -> None:

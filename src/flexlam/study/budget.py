@@ -38,7 +38,7 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
     header = ("k", "normalised return", "ms a decision", f"faster than k = {high}")
     tables = {
         "One FlexLAM: mean over LAM seeds ± standard error": Table(header, (tuple(map(row, config.prefix_lengths)),)),
-        "Normalised return by task": returns_table(config, found),
+        "Normalised return by task": returns_table(config, found, (FLEX,)),
     }
     if not found:
         return Outcome([], tables, {})

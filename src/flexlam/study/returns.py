@@ -1,5 +1,7 @@
 """Returns of agents on the codes of FlexLAM and of Fixed-K models, and of cloning (FlexLAM Fig. 3, right)."""
 
+from collections.abc import Sequence
+
 from flexlam.core.errors import ConfigError
 from flexlam.data.readers import open_dataset
 from flexlam.evaluate.contenders import Baseline
@@ -114,7 +116,7 @@ def quarter_claim(config: StudyConfig, found: Found, share: float = 0.9) -> list
     ]
 
 
-def returns_table(config: StudyConfig, found: Found) -> Table:
+def returns_table(config: StudyConfig, found: Found, methods: Sequence[str] = (FLEX, FIXED)) -> Table:
     """One column a task, and their mean."""
     header = ("who", *config.acting.tasks, "mean")
 
@@ -123,9 +125,7 @@ def returns_table(config: StudyConfig, found: Found) -> Table:
         return name, *cells, found.cell("normalised", 2, **where)
 
     agents = tuple(
-        row(f"{method}, k = {k}", method=method, actor=AGENT, k=k)
-        for method in (FLEX, FIXED)
-        for k in config.prefix_lengths
+        row(f"{method}, k = {k}", method=method, actor=AGENT, k=k) for method in methods for k in config.prefix_lengths
     )
     others = tuple(row(name, method=FLEX, actor=actor) for actor, name in _NAMES.items())
     return Table(header, (agents, others))
