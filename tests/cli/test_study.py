@@ -21,6 +21,11 @@ from flexlam.core import catalog
 from flexlam.data.store import FrameStore
 from flexlam.study.config import load_profile
 
+# The map is thirteen variations of everything.
+STUDIES = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "map" else name
+    for name in sorted(catalog.names("study"), key=lambda name: name != "tradeoff")
+]
 QUICK = ("--profile", "tiny", "--num-workers", 1, "--quiet")
 
 
@@ -31,9 +36,9 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("steps")
 
 
-@pytest.mark.parametrize("name", sorted(catalog.names("study"), key=lambda name: name != "tradeoff"))
+@pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs_whole_and_few_seeds_show_nothing(name: str, steps: Path, tmp_path: Path) -> None:
-    few = ("--seeds", 0) if name == "map" else ()  # thirteen variations of everything
+    few = ("--seeds", 0) if name == "map" else ()
     said = run("study", name, *QUICK, *few, "--out", tmp_path, "--steps", steps)
     assert said.code == 0, said.err
     results = json.loads((tmp_path / "results.json").read_text())
