@@ -23,9 +23,9 @@ THUMBNAIL_SIZE = 8
 THUMBNAIL_DIM = 3 * THUMBNAIL_SIZE**2
 
 
-def thumbnails(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P"]:
-    """Images averaged to 8 x 8 pixels, flattened: what a small network can take in of a frame."""
-    return F.adaptive_avg_pool2d(images, THUMBNAIL_SIZE).flatten(1)
+def thumbnails(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B P"]:
+    """Images averaged to 8 x 8 pixels in three channels, flattened: what a small network can take in of a frame."""
+    return F.adaptive_avg_pool2d(images, THUMBNAIL_SIZE).expand(-1, 3, -1, -1).flatten(1)
 
 
 def patchify(images: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor, "B N P"]:
