@@ -192,7 +192,7 @@ class Agent:
         return torch.nn.functional.pad(self.lam.quantizer.indices_to_latents(drawn.flatten(0, 1)), (0, 0, 0, missing))
 
     def _translate(
-        self, latents: Float[Tensor, "N K D"], numbers: Float[Tensor, "B C"], images: Float[Tensor, "B C H W"]
+        self, latents: Float[Tensor, "N K D"], numbers: Float[Tensor, "B C"], images: Float[Tensor, "B channels H W"]
     ) -> np.ndarray:
         """Average the translator's scores over the draws of each environment, then choose."""
         num_samples = len(latents) // self.num_environments
