@@ -168,7 +168,7 @@ def test_missing_data_is_refused(refused: Refused, world: World) -> None:
         ("info", world.nowhere),
         ("check", world.nowhere),
     ):
-        refused("data", *arguments, tells=("no dataset at", "nowhere", "Known formats: lerobot"))
+        refused("data", *arguments, tells=("no dataset at", "nowhere", "Known formats: frame-folder"))
 
 
 def test_an_empty_folder_is_refused(refused: Refused, world: World, tmp_path: Path) -> None:

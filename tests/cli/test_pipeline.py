@@ -21,7 +21,10 @@ from flexlam.policy.autoregressive import SequenceModel
 from flexlam.translator.model import load_translator
 
 NAMES = {
-    "reader": {"lerobot", "row-parquet", "video-folder"},
+    "reader": {
+        *("frame-folder", "laom", "lerobot", "minari", "mp4-json", "procgen-npz", "robomimic", "row-parquet"),
+        *("trajectory-npz", "video-folder", "webdataset"),
+    },
     "decoder": {"flow", "regression"},
     "translator": {"per-prefix", "prefix-ensemble", "prefix-sampled"},
     "preset": {"vizdoom", "vizdoom-small", "vizdoom-tiny"},

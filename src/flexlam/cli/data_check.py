@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import tyro
-
+from flexlam.cli.options import Source
 from flexlam.cli.parse import parse_options
 
 
-@dataclass(frozen=True)
-class DataCheck:
+@dataclass(frozen=True, kw_only=True)
+class DataCheck(Source):
     """Read a dataset or a frame store whole and list what would trouble training; exit code 1 if it is unusable."""
 
-    path: tyro.conf.Positional[Path]
-    """A dataset or a frame store."""
     json: bool = False
     """As JSON."""
     strict: bool = False
@@ -26,6 +22,6 @@ def run(prog: str, arguments: Sequence[str]) -> int:
     options = parse_options(DataCheck, prog, arguments)
     from flexlam.data.inspect import check
 
-    report = check(options.path, options.strict)
+    report = check(options.path, options.strict, options.config())
     print(report.to_json() if options.json else report.table())
     return 0 if report.ok else 1

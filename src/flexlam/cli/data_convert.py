@@ -2,21 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import tyro
-
-from flexlam.cli.options import Output
+from flexlam.cli.options import Output, Source
 from flexlam.cli.parse import parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConvert(Output):
+class DataConvert(Output, Source):
     """Build the frame store of a dataset: every frame once, decoded, at the training size."""
 
-    path: tyro.conf.Positional[Path]
-    """A dataset (flexlam data info tells whether it is recognised)."""
     frame_size: tuple[int, int] = (64, 64)
     """Height and width of the stored frames."""
     codec: Literal["raw", "webp", "jpeg"] = "raw"
@@ -30,7 +25,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.data.readers import open_dataset
     from flexlam.data.store_builder import StoreConfig, build_store
 
-    reader = open_dataset(options.path)
+    reader = open_dataset(options.path, options.config())
     config = StoreConfig.parse({"frame_size": options.frame_size, "codec": options.codec}, "the command line")
     with progress(reader.info.num_frames or 0, "Frames", "frame") as bar:
         report = build_store(reader, options.out, config, bar.update, overwrite=options.overwrite)

@@ -3,19 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import tyro
-
+from flexlam.cli.options import Source
 from flexlam.cli.parse import parse_options
 
 
-@dataclass(frozen=True)
-class DataInfo:
-    """What a dataset or a frame store holds, without decoding a frame."""
+@dataclass(frozen=True, kw_only=True)
+class DataInfo(Source):
+    """What a dataset or a frame store holds, without decoding more than a frame."""
 
-    path: tyro.conf.Positional[Path]
-    """A dataset or a frame store."""
     json: bool = False
     """As JSON."""
 
@@ -25,5 +21,5 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     options = parse_options(DataInfo, prog, arguments)
     from flexlam.data.inspect import as_lines, describe
 
-    about = describe(options.path)
+    about = describe(options.path, options.config())
     print(json.dumps(about, indent=2) if options.json else as_lines(about))

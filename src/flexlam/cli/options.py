@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import tyro
 
 from flexlam.core import catalog
 from flexlam.core.machine import Device
 
 if TYPE_CHECKING:
+    from flexlam.data.source import SourceConfig
     from flexlam.envs.overlay import OverlayConfig
 
 
@@ -34,6 +37,31 @@ class ResumableOutput(Output):
     def finished_before(self) -> bool:
         """Whether there is nothing left to resume."""
         return self.resume and (self.out / "model" / "manifest.json").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A dataset to read."""
+
+    path: tyro.conf.Positional[str]
+    """A dataset: a path, or a URL that fsspec opens (hf://, s3://, https://)."""
+    camera: str | None = None
+    """Which camera, of a dataset with several; the first by default."""
+    action_timing: Literal["follows", "precedes"] | None = None
+    """Do actions follow their frames (executed on seeing them) or precede them? By default as the format has it."""
+    fps: float | None = None
+    """Frames a second, of pictures and arrays that have no clock."""
+
+    def config(self) -> "SourceConfig":
+        """How it is to be read.
+
+        Raises:
+            ConfigError: a value out of range.
+        """
+        from flexlam.data.source import SourceConfig
+
+        values = {"camera": self.camera, "action_timing": self.action_timing, "fps": self.fps}
+        return SourceConfig.parse(values, "the command line")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,17 @@ from flexlam.core.errors import ConfigError, did_you_mean
 
 CATALOG: dict[str, dict[str, str]] = {
     "reader": {
+        "frame-folder": "flexlam.data.readers.frame_folder:FrameFolderReader",
+        "laom": "flexlam.data.readers.laom:LaomReader",
         "lerobot": "flexlam.data.readers.lerobot:LeRobotReader",
+        "minari": "flexlam.data.readers.minari:MinariReader",
+        "mp4-json": "flexlam.data.readers.mp4_json:Mp4JsonReader",
+        "procgen-npz": "flexlam.data.readers.procgen_npz:ProcgenNpzReader",
+        "robomimic": "flexlam.data.readers.robomimic:RobomimicReader",
         "row-parquet": "flexlam.data.readers.row_parquet:RowParquetReader",
+        "trajectory-npz": "flexlam.data.readers.trajectory_npz:TrajectoryNpzReader",
         "video-folder": "flexlam.data.readers.video_folder:VideoFolderReader",
+        "webdataset": "flexlam.data.readers.webdataset:WebDatasetReader",
     },
     "suite": {
         "vizdoom": "flexlam.envs.vizdoom:VizdoomSuite",

@@ -6,12 +6,13 @@ frame after the last action is not kept (the LeRobot convention). A transition i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from flexlam.core.action import ActionSpec
+
+ActionTiming = Literal["follows", "precedes"]
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,22 @@ class DatasetInfo:
     action_spec: ActionSpec | None
     """None where the dataset has no actions."""
     tasks: tuple[str, ...]
+    action_timing: ActionTiming = "follows"
+    """Of the dataset: an action follows its frame (it was executed on seeing it) or precedes it (it led to it)."""
+    cameras: tuple[str, ...] = ()
+    """Names of the cameras to choose from, where a dataset has several."""
 
 
 class Reader(Protocol):
-    """A dataset format. `Reader(path)` raises DataError when the path is not a usable dataset of this format."""
+    """Streams the episodes of a dataset.
+
+    A format's reader (data/readers) also has `recognises(path)`, which tells without decoding whether a path looks like
+    the format, and a constructor that takes the path or URL (and, where there are several cameras, the name of one),
+    raising DataError where that is not usable. Its rows are as the dataset has them: `open_dataset` moves actions that
+    precede their frames (data/source.py).
+    """
 
     info: DatasetInfo
-
-    def __init__(self, path: Path) -> None: ...
-
-    @staticmethod
-    def recognises(path: Path) -> bool:
-        """Whether a path looks like this format, without decoding."""
 
     def episodes(self) -> list[EpisodeInfo]:
         """Every episode, in order."""
@@ -78,4 +83,8 @@ class Reader(Protocol):
         """
 
     def columns(self, episode: EpisodeInfo) -> Columns:
-        """Everything but the frames."""
+        """Everything but the frames.
+
+        Raises:
+            DataError: the episode cannot be read.
+        """

@@ -3,17 +3,22 @@
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from flexlam.core.errors import DataError
-from flexlam.data.episodes import EpisodeInfo, Reader
+from flexlam.data.episodes import ActionTiming, EpisodeInfo, Reader
+from flexlam.data.location import Location, located
 from flexlam.data.readers import open_dataset
+from flexlam.data.source import SourceConfig
 from flexlam.data.store import MANIFEST, FrameStore
 
 FRAMES_AT_ONCE = 256
+_TIMING = {
+    "follows": "an action follows its frame: it was executed on seeing it",
+    "precedes": "an action precedes its frame, to which it led; it is moved one frame back",
+}
 
 
 @dataclass(frozen=True)
@@ -56,26 +61,29 @@ class CheckReport:
         return json.dumps(asdict(self) | {"ok": self.ok}, indent=2)
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """What a dataset or a frame store holds, without decoding a frame; plain JSON values.
+def describe(place: str | Location, source: SourceConfig | None = None) -> dict[str, Any]:
+    """What a dataset or a frame store holds, without decoding more than a frame; plain JSON values.
 
     Raises:
         DataError: it is neither, or is damaged.
+        ConfigError: the dataset has no such camera.
     """
-    path = Path(path)
+    path = located(place)
     if (path / MANIFEST).is_file():
         store = FrameStore.open(path)
         lengths, tasks = store.episodes.lengths.tolist(), list(store.episodes.tasks)
         about: dict[str, Any] = {"format": "frame store", "codec": store.manifest.codec}
         about |= {"content_hash": store.content_hash, "source": store.manifest.source}
         num_frames: int | None = store.num_frames
+        timing: ActionTiming | None = None
         fps, shape, spec = store.fps, store.frame_shape, store.action_spec
     else:
-        reader = open_dataset(path)
+        reader = open_dataset(path, source)
         episodes, info = reader.episodes(), reader.info
         lengths, tasks = [episode.length for episode in episodes], [episode.task for episode in episodes]
-        about = {"format": info.format}
+        about = {"format": info.format, "cameras": list(info.cameras)}
         num_frames, fps, shape, spec = info.num_frames, info.fps, info.frame_shape, info.action_spec
+        timing = info.action_timing
     known = [length for length in lengths if length is not None]
     return about | {
         "path": str(path),
@@ -86,6 +94,7 @@ def describe(path: Path) -> dict[str, Any]:
         "frame_shape": list(shape),
         "episode_length": {"min": min(known), "mean": sum(known) / len(known), "max": max(known)} if known else None,
         "action_spec": None if spec is None else spec.model_dump(mode="json"),
+        **({} if spec is None or timing is None else {"action_timing": _TIMING[timing]}),
         "tasks": dict(Counter(tasks)),
         "num_bytes": _num_bytes(path),
     }
@@ -98,18 +107,19 @@ def as_lines(description: dict[str, Any]) -> str:
     return "\n".join(f"{key.replace('_', ' '):<{width}}  {_plain(value)}" for key, value in shown.items())
 
 
-def check(path: Path, strict: bool = False) -> CheckReport:
+def check(place: str | Location, strict: bool = False, source: SourceConfig | None = None) -> CheckReport:
     """Read a whole dataset or frame store and list what is wrong with it; `strict` lets warnings count.
 
     Raises:
         DataError: it cannot be opened at all.
+        ConfigError: the dataset has no such camera.
     """
-    path = Path(path)
-    return _check_store(path, strict) if (path / MANIFEST).is_file() else _check_dataset(path, strict)
+    path = located(place)
+    return _check_store(path, strict) if (path / MANIFEST).is_file() else _check_dataset(path, strict, source)
 
 
-def _check_dataset(path: Path, strict: bool) -> CheckReport:
-    reader = open_dataset(path)
+def _check_dataset(path: Location, strict: bool, source: SourceConfig | None) -> CheckReport:
+    reader = open_dataset(path, source)
     rows: list[CheckRow] = []
     num_frames, shapes = 0, {reader.info.frame_shape}
     episodes = reader.episodes()
@@ -168,7 +178,7 @@ def _check_columns(reader: Reader, episode: EpisodeInfo, count: int) -> list[Che
     return [CheckRow("error", episode.name, what) for what in found]
 
 
-def _check_store(path: Path, strict: bool) -> CheckReport:
+def _check_store(path: Location, strict: bool) -> CheckReport:
     store = FrameStore.open(path)
     rows: list[CheckRow] = []
     try:
@@ -196,7 +206,7 @@ def _constant(store: FrameStore, start: int, length: int) -> bool:
     return True
 
 
-def _num_bytes(path: Path) -> int:
+def _num_bytes(path: Location) -> int:
     files = [path] if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -11,10 +11,15 @@ import numpy as np
 from av.error import FFmpegError
 
 from flexlam.core.errors import DataError
+from flexlam.data.location import ByteStream, Location
 
 # A key frame at least this often: random access costs little, files grow by about a tenth.
 KEY_FRAME_EVERY = 8
 HEADER_BYTES = 4096
+
+VideoSource = Location | ByteStream
+# PyAV raises ValueError and MemoryError for headers that make no sense, EOFError at an early end.
+_ERRORS = (FFmpegError, OSError, ValueError, MemoryError, EOFError)
 
 
 class VideoEncoder:
@@ -74,16 +79,21 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(error.errno, str(error.strerror)) from error
 
 
-def decode(path: Path, start: float = 0.0, num_frames: int | None = None) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 from `start` seconds on, at most `num_frames`, streamed.
+def decode(
+    source: VideoSource, start: float = 0.0, num_frames: int | None = None, name: str | None = None
+) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 from `start` seconds on, at most `num_frames`, streamed; turned as the file says.
+
+    `name` stands for the source in messages.
 
     Raises:
         DataError: the file is no video, is damaged, or ends before `num_frames`.
     """
+    name = name or str(source)
     count = 0
     try:
-        with av.open(str(path)) as container:
-            stream = video_stream(container, path)
+        with _opened(source) as container:
+            stream = video_stream(container, name)
             offset = float((stream.start_time or 0) * (stream.time_base or 0))
             first = start + offset - 0.5 / float(stream.average_rate or 30)
             if start > 0 and stream.time_base:
@@ -93,26 +103,27 @@ def decode(path: Path, start: float = 0.0, num_frames: int | None = None) -> Ite
                     continue
                 if num_frames is not None and count == num_frames:
                     return
-                yield picture.to_ndarray(format="rgb24")
+                yield _upright(picture)
                 count += 1
-    except (FFmpegError, OSError) as error:
+    except _ERRORS as error:
         raise DataError(
-            f"{path} cannot be decoded after frame {count} ({_reason(error)}). "
+            f"{name} cannot be decoded after frame {count} ({_reason(error)}). "
             "The file may be truncated or no video; replace or remove it."
         ) from error
     if num_frames is not None and count < num_frames:
-        raise DataError(f"{path} ends after {count} of {num_frames} frames; the file is truncated. Replace it.")
+        raise DataError(f"{name} ends after {count} of {num_frames} frames; the file is truncated. Replace it.")
 
 
-def frame_times(path: Path) -> np.ndarray:
+def frame_times(source: VideoSource, name: str | None = None) -> np.ndarray:
     """(T,) float64 seconds since the first frame, read from the packets without decoding.
 
     Raises:
         DataError: the file is no video or is damaged.
     """
+    name = name or str(source)
     try:
-        with av.open(str(path)) as container:
-            stream = video_stream(container, path)
+        with _opened(source) as container:
+            stream = video_stream(container, name)
             packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
             stamps = [packet.pts for packet in packets]
             if not stamps or stream.time_base is None or any(stamp is None for stamp in stamps):
@@ -120,37 +131,67 @@ def frame_times(path: Path) -> np.ndarray:
             ticks: np.ndarray = np.sort(np.array(stamps, np.int64))
             seconds: np.ndarray = (ticks - ticks[0]) * float(stream.time_base)
             return seconds
-    except (FFmpegError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({_reason(error)}). Replace or remove it.") from error
+    except _ERRORS as error:
+        raise DataError(f"{name} cannot be read ({_reason(error)}). Replace or remove it.") from error
 
 
-def probe(path: Path) -> tuple[tuple[int, int, int], float, int | None]:
+def probe(source: VideoSource, name: str | None = None) -> tuple[tuple[int, int, int], float, int | None]:
     """Frame shape (H, W, 3), frames per second, and number of frames where the header tells.
+
+    The shape is the coded one: a phone's video may be turned when it is decoded (`first_frame` tells).
 
     Raises:
         DataError: the file is no video or is damaged.
     """
+    name = name or str(source)
     try:
-        with av.open(str(path)) as container:
-            stream = video_stream(container, path)
+        with _opened(source) as container:
+            stream = video_stream(container, name)
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             if not fps or not stream.codec_context.height:
-                raise DataError(f"{path} names neither its frame rate nor its size; it may be truncated. Replace it.")
+                raise DataError(f"{name} names neither its frame rate nor its size; it may be truncated. Replace it.")
             shape = (stream.codec_context.height, stream.codec_context.width, 3)
             return shape, fps, stream.frames or None
-    except (FFmpegError, OSError) as error:
-        raise DataError(f"{path} cannot be read as video ({_reason(error)}). Replace or remove it.") from error
+    except _ERRORS as error:
+        raise DataError(f"{name} cannot be read as video ({_reason(error)}). Replace or remove it.") from error
 
 
-def video_stream(container: Any, path: Path) -> Any:
+def first_frame(source: VideoSource, name: str | None = None) -> np.ndarray:
+    """(H, W, 3) uint8.
+
+    Raises:
+        DataError: the file is no video, is damaged, or holds no frame.
+    """
+    frame = next(decode(source, name=name), None)
+    if frame is None:
+        raise DataError(f"{name or source} holds no frame. Replace or remove it.")
+    return frame
+
+
+def video_stream(container: Any, name: str | Path) -> Any:
     """The first video stream.
 
     Raises:
         DataError: there is none.
     """
     if not container.streams.video:
-        raise DataError(f"{path} holds no video stream. Remove it, or convert it to mp4 with a video track.")
+        raise DataError(f"{name} holds no video stream. Remove it, or convert it to mp4 with a video track.")
     return container.streams.video[0]
+
+
+@contextlib.contextmanager
+def _opened(source: VideoSource) -> Iterator[Any]:
+    with contextlib.ExitStack() as stack:
+        if not isinstance(source, Path) and hasattr(source, "open"):  # a URL
+            source = stack.enter_context(source.open("rb"))
+        yield stack.enter_context(av.open(str(source) if isinstance(source, Path) else source))
+
+
+def _upright(picture: Any) -> np.ndarray:
+    """The picture as it is to be shown: phones record on their side and say so."""
+    frame: np.ndarray = picture.to_ndarray(format="rgb24")
+    turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame
 
 
 def _reason(error: BaseException) -> str:

@@ -92,8 +92,8 @@ def test_frame_shapes_are_understood_channels_first(moving_square_dataset):
 
 def test_other_versions_are_refused(moving_square_dataset):
     path = moving_square_dataset().path
-    edit_info(path, lambda info: info.update(codebase_version="v2.1"))
-    with pytest.raises(DataError, match=r"v2\.1.*v3\.0"):
+    edit_info(path, lambda info: info.update(codebase_version="v1.6"))
+    with pytest.raises(DataError, match=r"v1\.6.*v3\.0 and v2\.1"):
         LeRobotReader(path)
 
 

@@ -127,7 +127,7 @@ def test_without_statistics_the_actions_are_read(tmp_path: Path) -> None:
 
 def test_what_is_damaged_is_told(folder: Path) -> None:
     (folder / "tag" / "train-00000-of-00001.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(DataError, match=r"tag/train-00000-of-00001\.parquet cannot be read .*download it again"):
+    with pytest.raises(DataError, match=r"tag/train-00000-of-00001\.parquet cannot be read .*download or recreate it"):
         open_dataset(folder)
 
 

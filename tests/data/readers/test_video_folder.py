@@ -1,3 +1,7 @@
+import struct
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 
@@ -69,3 +73,43 @@ def test_an_audio_file_in_disguise_is_named(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(DataError, match="no video stream"):
         VideoFolderReader(tmp_path)
+
+
+def test_a_phones_video_is_turned_upright(tmp_path, make_episode, write_video):
+    """Phones record on their side and write a display matrix into the track's header."""
+    frames = make_episode(3, 0, size=32).frames[:, :16]
+    write_video(tmp_path / "v/a.mp4", frames, 10, codec="libx264rgb", pix_fmt="rgb24")
+    data = bytearray((tmp_path / "v/a.mp4").read_bytes())
+    plain = np.stack(list(VideoFolderReader(tmp_path / "v").frames(VideoFolderReader(tmp_path / "v").episodes()[0])))
+    one = 1 << 16
+    for turned, matrix in ((-1, (0, one, 0, -one, 0, 0)), (2, (-one, 0, 0, 0, -one, 0)), (1, (0, -one, 0, one, 0, 0))):
+        start = data.find(b"tkhd") + 44
+        data[start : start + 36] = struct.pack(">9i", *matrix, 0, 0, 1 << 30)
+        (tmp_path / "v/a.mp4").write_bytes(data)
+        reader = VideoFolderReader(tmp_path / "v")
+        shown = np.stack(list(reader.frames(reader.episodes()[0])))
+        assert np.array_equal(shown, np.rot90(plain, turned, axes=(1, 2)))
+        assert reader.info.frame_shape == shown.shape[1:]
+
+
+def test_sound_is_left_alone_and_uneven_times_are_kept(tmp_path, make_episode):
+    frames, stamps = make_episode(5, 0, size=32).frames, [0, 100, 250, 300, 900]
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        sound = container.add_stream("aac", rate=16000)
+        picture = container.add_stream("ffv1", rate=10)
+        picture.width = picture.height = 32
+        picture.pix_fmt = "bgr0"
+        picture.codec_context.time_base = Fraction(1, 1000)
+        noise = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        noise.sample_rate = 16000
+        container.mux(sound.encode(noise))
+        for frame, stamp in zip(frames, stamps, strict=True):
+            shown = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            shown.pts, shown.time_base = stamp, Fraction(1, 1000)
+            container.mux(picture.encode(shown))
+        container.mux(picture.encode(None))
+        container.mux(sound.encode(None))
+    reader = VideoFolderReader(tmp_path)
+    episode = reader.episodes()[0]
+    assert np.array_equal(np.stack(list(reader.frames(episode))), frames)
+    assert np.allclose(reader.columns(episode).times, np.array(stamps) / 1000)

@@ -1,10 +1,8 @@
-"""LeRobot v3.0 datasets, as written by us or by LeRobot: pictures inside parquet, or mp4 beside it."""
+"""LeRobot v3.0 and v2.1 datasets, as written by us or by LeRobot: pictures inside parquet, or mp4 beside it."""
 
-import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,8 @@ from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.data import lerobot_format as layout
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
+from flexlam.data.location import Location
+from flexlam.data.parquet import explained, open_parquet, vectors
 from flexlam.data.pictures import decode_picture
 
 # Timestamps are stored in single precision; closer than this to an even grid they are the grid.
@@ -23,39 +23,43 @@ TIME_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class _DataFile:
-    path: Path
+    path: Location
     parquet: pq.ParquetFile
     bounds: np.ndarray
     """First row of each row group, and the end."""
 
     @classmethod
-    def open(cls, path: Path) -> "_DataFile":
-        parquet = pq.ParquetFile(path, memory_map=True)
+    def open(cls, path: Location) -> "_DataFile":
+        parquet = open_parquet(path)
         sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.metadata.num_row_groups)]
         return cls(path, parquet, np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]))
 
 
 class LeRobotReader:
-    """Stream the episodes of a LeRobot v3.0 folder; `camera` is a feature name, the first picture by default.
+    """Stream the episodes of a LeRobot v3.0 or v2.1 folder; `camera` is a feature name, the first picture by default.
 
     Raises:
-        DataError: the folder is no LeRobot v3.0 dataset, is damaged, or has no such camera.
+        DataError: the folder is no such dataset, or is damaged.
+        ConfigError: there is no such camera.
     """
 
     info: DatasetInfo
 
-    def __init__(self, path: Path, camera: str | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Location, camera: str | None = None) -> None:
+        self.path = path
         meta = self._read_info()
         self._features: dict[str, dict[str, Any]] = meta["features"]
-        self._data_path, self._video_path = meta.get("data_path") or layout.DATA_PATH, meta.get("video_path")
+        self._is_v2 = str(meta["codebase_version"]).startswith("v2.")
+        self._chunk_size = int(meta.get("chunks_size") or layout.FILES_PER_CHUNK)
+        paths = (layout.V2_DATA_PATH, layout.V2_VIDEO_PATH) if self._is_v2 else (layout.DATA_PATH, layout.VIDEO_PATH)
+        self._data_path, self._video_path = meta.get("data_path") or paths[0], meta.get("video_path") or paths[1]
         self.camera = self._choose_camera(camera)
-        self._records = self._read_episodes()
+        self._records = self._read_episodes_v2() if self._is_v2 else self._read_episodes()
         self._file_starts = self._first_rows()
         ours = self._read_ours()
         tasks = tuple(dict.fromkeys(self._task(record) for record in self._records))
         self._open: _DataFile | None = None
-        self._group: tuple[Path, int, pa.ChunkedArray] | None = None
+        self._group: tuple[Location, int, pa.ChunkedArray] | None = None
         self._fps = float(ours.get("fps") or meta["fps"])
         self._extra_shapes: dict[str, list[int]] = ours.get("extras", {})
         self.info = DatasetInfo(
@@ -66,10 +70,11 @@ class LeRobotReader:
             fps=self._fps,
             action_spec=self._action_spec(ours),
             tasks=tasks,
+            cameras=self._cameras(),
         )
 
     @staticmethod
-    def recognises(path: Path) -> bool:
+    def recognises(path: Location) -> bool:
         """Whether a path looks like this format, without decoding."""
         return (path / "meta" / "info.json").is_file()
 
@@ -90,7 +95,7 @@ class LeRobotReader:
         if self._features[self.camera]["dtype"] == "video":
             from flexlam.data import video  # PyAV is large, and pictures do without
 
-            start = float(record[f"videos/{self.camera}/from_timestamp"])
+            start = 0.0 if self._is_v2 else float(record[f"videos/{self.camera}/from_timestamp"])
             yield from video.decode(self._video_file(record), start, record["length"])
             return
         for step, cell in enumerate(self._pictures(record)):
@@ -110,7 +115,7 @@ class LeRobotReader:
         table = self._rows(record, wanted)
         if (table["episode_index"].to_numpy() != record["episode_index"]).any():
             raise DataError(f"{self.path}, {episode.name}: its rows belong to another episode. Recreate the dataset.")
-        values = {name: _vectors(table[name]) for name in wanted}
+        values = {name: vectors(table[name]) for name in wanted}
         shapes = {name: self._extra_shapes.get(name.removeprefix(layout.EXTRAS)) for name in extras}
         return Columns(
             times=self._times(values["timestamp"][:, 0]),
@@ -134,7 +139,7 @@ class LeRobotReader:
         path, first, last = self._place(record)
         for group, start, stop in self._groups(path, first, last):
             if self._group is None or self._group[:2] != (path, group):
-                with self._explain(path):
+                with explained(path):
                     column = self._opened(path).parquet.read_row_group(group, columns=[self.camera])[self.camera]
                 self._group = (path, group, column)
             for cell in self._group[2].slice(start, stop - start):
@@ -142,7 +147,7 @@ class LeRobotReader:
 
     def _rows(self, record: dict[str, Any], columns: list[str]) -> pa.Table:
         path, first, last = self._place(record)
-        with self._explain(path):
+        with explained(path):
             pieces = [
                 self._opened(path).parquet.read_row_group(group, columns=columns).slice(start, stop - start)
                 for group, start, stop in self._groups(path, first, last)
@@ -152,7 +157,7 @@ class LeRobotReader:
             raise DataError(f"{path} holds {len(table)} of the {record['length']} rows that its episode should have.")
         return table
 
-    def _groups(self, path: Path, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+    def _groups(self, path: Location, first: int, last: int) -> Iterator[tuple[int, int, int]]:
         """(row group, first row, end row) that together are the rows first..last of a file."""
         bounds = self._opened(path).bounds
         for group in range(int(np.searchsorted(bounds, first, "right")) - 1, len(bounds) - 1):
@@ -161,21 +166,28 @@ class LeRobotReader:
                 return
             yield group, max(first - start, 0), min(last, end) - start
 
-    def _place(self, record: dict[str, Any]) -> tuple[Path, int, int]:
+    def _place(self, record: dict[str, Any]) -> tuple[Location, int, int]:
+        if self._is_v2:
+            return self.path / self._data_path.format(**self._v2_place(record)), 0, record["length"]
         key = (record["data/chunk_index"], record["data/file_index"])
         path = self.path / self._data_path.format(chunk_index=key[0], file_index=key[1])
         start = self._file_starts[key]
         return path, record["dataset_from_index"] - start, record["dataset_to_index"] - start
 
-    def _opened(self, path: Path) -> "_DataFile":
+    def _opened(self, path: Location) -> "_DataFile":
         if self._open is None or self._open.path != path:
-            with self._explain(path):
+            with explained(path):
                 self._open = _DataFile.open(path)
         return self._open
 
+    def _v2_place(self, record: dict[str, Any]) -> dict[str, int]:
+        """In version 2 every episode has files of its own."""
+        number = record["episode_index"]
+        return {"episode_chunk": number // self._chunk_size, "episode_index": number}
+
     def _first_rows(self) -> dict[tuple[int, int], int]:
         starts: dict[tuple[int, int], int] = {}
-        for record in self._records:
+        for record in self._records if not self._is_v2 else ():
             key = (record["data/chunk_index"], record["data/file_index"])
             starts[key] = min(record["dataset_from_index"], starts.get(key, record["dataset_from_index"]))
         return starts
@@ -189,9 +201,11 @@ class LeRobotReader:
             raise DataError(f"{where}: the picture is missing ({error}). Recreate the dataset.") from error
         return decode_picture(data, self.info.frame_shape[2], where)
 
-    def _video_file(self, record: dict[str, Any]) -> Path:
+    def _video_file(self, record: dict[str, Any]) -> Location:
+        if self._is_v2:
+            return self.path / self._video_path.format(video_key=self.camera, **self._v2_place(record))
         places = {key: record[f"videos/{self.camera}/{key}"] for key in ("chunk_index", "file_index")}
-        return self.path / (self._video_path or layout.VIDEO_PATH).format(video_key=self.camera, **places)
+        return self.path / self._video_path.format(video_key=self.camera, **places)
 
     def _frame_shape(self) -> tuple[int, int, int]:
         feature = self._features[self.camera]
@@ -209,9 +223,9 @@ class LeRobotReader:
         path = self.path / "meta" / "info.json"
         meta = self._json(path)
         version = str(meta.get("codebase_version", "unknown"))
-        if not version.startswith("v3."):
+        if not version.startswith(("v3.", "v2.")):
             raise DataError(
-                f"{self.path} is a LeRobot dataset of version {version}; version v3.0 is supported. "
+                f"{self.path} is a LeRobot dataset of version {version}; versions v3.0 and v2.1 are supported. "
                 "Convert it with LeRobot's own converter to v3.0."
             )
         missing = [key for key in ("features", "fps") if not meta.get(key)]
@@ -226,7 +240,7 @@ class LeRobotReader:
             raise DataError(f"{path} has format version {ours['format_version']}; version 1 is supported.")
         return ours
 
-    def _json(self, path: Path) -> dict[str, Any]:
+    def _json(self, path: Location) -> dict[str, Any]:
         try:
             values = json.loads(path.read_text())
         except (OSError, ValueError) as error:
@@ -239,8 +253,8 @@ class LeRobotReader:
         files = sorted((self.path / "meta" / "episodes").glob("*/*.parquet"))
         records: list[dict[str, Any]] = []
         for file in files:
-            with self._explain(file):
-                parquet = pq.ParquetFile(file)
+            with explained(file):
+                parquet = open_parquet(file)
                 # Statistics of each episode are most of the bytes and of no use here.
                 columns = [name for name in parquet.schema_arrow.names if not name.startswith("stats/")]
                 records += parquet.read(columns=columns).to_pylist()
@@ -250,8 +264,22 @@ class LeRobotReader:
             raise DataError(f"{files[0]} lacks the columns of LeRobot v3.0; it is damaged. Recreate the dataset.")
         return sorted(records, key=lambda record: record["episode_index"])
 
+    def _read_episodes_v2(self) -> list[dict[str, Any]]:
+        path = self.path / "meta" / "episodes.jsonl"
+        try:
+            records = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+            damaged = any(not {"episode_index", "length"} <= set(record) for record in records)
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{path} cannot be read ({error}). Recreate the dataset.") from error
+        if not records or damaged:
+            raise DataError(f"{path} lists no episodes with their lengths; it is damaged. Recreate the dataset.")
+        return sorted(records, key=lambda record: record["episode_index"])
+
+    def _cameras(self) -> tuple[str, ...]:
+        return tuple(name for name, feature in self._features.items() if feature.get("dtype") in ("image", "video"))
+
     def _choose_camera(self, camera: str | None) -> str:
-        cameras = [name for name, f in self._features.items() if f.get("dtype") in ("image", "video")]
+        cameras = self._cameras()
         if not cameras:
             raise DataError(f"{self.path} has no picture feature, only {', '.join(self._features)}.")
         if camera is not None and camera not in cameras:
@@ -272,24 +300,8 @@ class LeRobotReader:
             return ActionSpec(num_continuous=int(np.prod(feature["shape"])), names=_flat_names(feature.get("names")))
         highest = np.zeros(int(np.prod(feature["shape"])), np.int64)
         for record in self._records:
-            highest = np.maximum(highest, _vectors(self._rows(record, ["action"])["action"]).max(0))
+            highest = np.maximum(highest, vectors(self._rows(record, ["action"])["action"]).max(0))
         return ActionSpec(num_choices=tuple(max(2, int(n) + 1) for n in highest))
-
-    @contextlib.contextmanager
-    def _explain(self, path: Path) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise DataError(f"{path} cannot be read ({error}). It is missing or damaged; recreate it.") from error
-
-
-def _vectors(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers or lists of numbers as (T, width)."""
-    rows, flat = len(column), column.combine_chunks()
-    while pa.types.is_list(flat.type) or pa.types.is_large_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
-        flat = flat.flatten()
-    vectors: np.ndarray = flat.to_numpy(zero_copy_only=False).reshape(rows, -1)
-    return vectors
 
 
 def _flat_names(names: Any) -> tuple[str, ...]:

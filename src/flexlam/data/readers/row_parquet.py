@@ -5,21 +5,20 @@ over row groups and files; the name of a file's folder is its task, and the word
 (train-00000-of-00091.parquet) its split, over which no episode runs. There is no clock: a step counts as a second.
 """
 
-import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flexlam.core.action import ActionSpec
-from flexlam.core.errors import DataError
+from flexlam.core.errors import ConfigError, DataError
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
+from flexlam.data.location import Location, files_below, relative
+from flexlam.data.parquet import explained, open_parquet, vectors
 from flexlam.data.pictures import decode_picture
 
 _FLAGS = ("terminated", "truncated")
@@ -33,7 +32,7 @@ class _Episode:
 
 
 class RowParquetReader:
-    """Stream the episodes of a folder of row-parquet files; `picture` is a column, the first picture by default.
+    """Stream the episodes of a folder of row-parquet files; `camera` is a column, the first picture by default.
 
     Raises:
         DataError: no such files, damaged ones, or columns that are missing or differ between files.
@@ -41,13 +40,13 @@ class RowParquetReader:
 
     info: DatasetInfo
 
-    def __init__(self, path: Path, picture: str | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Location, camera: str | None = None) -> None:
+        self.path = path
         files = _files(self.path)
         if not files:
             raise DataError(f"{self.path} holds no parquet file. Give the folder that a dataset was downloaded to.")
-        self.picture = picture or _picture_column(files[0])
-        groups: dict[tuple[str, str], list[Path]] = {}
+        self.camera, cameras = _choose_camera(self.path, files[0], camera)
+        groups: dict[tuple[str, str], list[Location]] = {}
         for file in files:
             groups.setdefault((self._task(file), file.name.partition("-")[0]), []).append(file)
         self._streams = [_Stream(task, split, members) for (task, split), members in groups.items()]
@@ -62,16 +61,17 @@ class RowParquetReader:
             fps=1.0,
             action_spec=_action_spec(self._streams),
             tasks=tuple(dict.fromkeys(stream.task for stream in self._streams)),
+            cameras=cameras,
         )
 
     @staticmethod
-    def recognises(path: Path) -> bool:
+    def recognises(path: Location) -> bool:
         """Whether a path looks like this format, without decoding."""
         first = next(iter(_files(path)), None) if path.is_dir() else None
         if first is None:
             return False
         try:
-            names = pq.read_schema(first).names
+            names = open_parquet(first).schema_arrow.names
         except (pa.ArrowException, OSError):
             return False
         return set(_FLAGS) <= set(names)
@@ -92,8 +92,8 @@ class RowParquetReader:
             DataError: a picture is missing or damaged.
         """
         found, step = self._episodes[episode.index], 0
-        for table in found.stream.tables(found.first, found.length, (self.picture,)):
-            for cell in table[self.picture]:
+        for table in found.stream.tables(found.first, found.length, (self.camera,)):
+            for cell in table[self.camera]:
                 where = f"{self.path}, {episode.name}, frame {step}"
                 value = cell.as_py()
                 data = value.get("bytes") if isinstance(value, dict) else value
@@ -113,18 +113,18 @@ class RowParquetReader:
         table = pa.concat_tables(found.stream.tables(found.first, found.length, tuple(names)))
         return Columns(
             times=np.arange(found.length, dtype=np.float64),
-            actions=_vectors(table["action"]).astype(np.float32) if "action" in names else None,
-            rewards=_vectors(table["reward"])[:, 0].astype(np.float32) if "reward" in names else None,
+            actions=vectors(table["action"]).astype(np.float32) if "action" in names else None,
+            rewards=vectors(table["reward"])[:, 0].astype(np.float32) if "reward" in names else None,
         )
 
-    def _task(self, file: Path) -> str:
+    def _task(self, file: Location) -> str:
         folder = file.parent
-        return self.path.name if folder == self.path else folder.relative_to(self.path).as_posix()
+        return relative(folder, self.path) or self.path.absolute().name
 
     def _frame_shape(self) -> tuple[int, int, int]:
         first = self._episodes[0]
-        table = next(first.stream.tables(first.first, 1, (self.picture,)))
-        value = table[self.picture][0].as_py()
+        table = next(first.stream.tables(first.first, 1, (self.camera,)))
+        value = table[self.camera][0].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
         height, width, channels = decode_picture(data or b"", 3, f"{self.path}, the first frame").shape
         return height, width, channels
@@ -133,15 +133,15 @@ class RowParquetReader:
 class _Stream:
     """The files of one task and split, read as one table."""
 
-    def __init__(self, task: str, split: str, files: list[Path]) -> None:
+    def __init__(self, task: str, split: str, files: list[Location]) -> None:
         self.task, self.name, self.files = task, f"{task}, {split}", files
         self._open: tuple[int, pq.ParquetFile] | None = None
 
     @cached_property
     def names(self) -> list[str]:
         """Names of the columns."""
-        with _explain(self.files[0]):
-            return list(pq.read_schema(self.files[0]).names)
+        with explained(self.files[0]):
+            return list(open_parquet(self.files[0]).schema_arrow.names)
 
     @cached_property
     def _groups(self) -> tuple[list[tuple[int, int]], list[int]]:
@@ -161,7 +161,7 @@ class _Stream:
         """Runs of rows, each up to a flag; the last one may be cut off by the end of the recording."""
         first = row = 0
         for number in range(len(self.files)):
-            with _explain(self.files[number]):
+            with explained(self.files[number]):
                 table = self._parquet(number).read(columns=list(_FLAGS))
             over = np.logical_or(*(table[name].to_numpy().astype(bool) for name in _FLAGS))
             for end in row + np.flatnonzero(over) + 1:
@@ -177,7 +177,7 @@ class _Stream:
         at, end = bisect_right(starts, first) - 1, first + length
         while at < len(starts) and starts[at] < end:
             file, group = places[at]
-            with _explain(self.files[file]):
+            with explained(self.files[file]):
                 table = self._parquet(file).read_row_group(group, columns=list(columns))
             skip = max(0, first - starts[at])
             yield table.slice(skip, min(end - starts[at], len(table)) - skip)
@@ -193,32 +193,39 @@ class _Stream:
             if all(statistics is not None and statistics.has_min_max for statistics in found):
                 values = np.array([[float(statistics.max)] for statistics in found] or [[0.0]])
             else:
-                with _explain(file):
-                    values = _vectors(self._parquet(number).read(columns=["action"])["action"])
+                with explained(file):
+                    values = vectors(self._parquet(number).read(columns=["action"])["action"])
             highest = np.maximum(highest, values.max(0))
         return highest
 
     def _parquet(self, number: int) -> pq.ParquetFile:
         """The file, of which one at a time is open."""
         if self._open is None or self._open[0] != number:
-            with _explain(self.files[number]):
-                self._open = (number, pq.ParquetFile(self.files[number], memory_map=True))
+            with explained(self.files[number]):
+                self._open = (number, open_parquet(self.files[number]))
         return self._open[1]
 
 
-def _files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.parquet")) if path.is_dir() else []
+def _files(path: Location) -> list[Location]:
+    return sorted(files_below(path, ".parquet")) if path.is_dir() else []
 
 
-def _picture_column(file: Path) -> str:
-    with _explain(file):
-        schema = pq.read_schema(file)
-    for field in schema:
-        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-            return str(field.name)
-        if pa.types.is_struct(field.type) and "bytes" in {member.name for member in field.type}:
-            return str(field.name)
-    raise DataError(f"{file} has no column of pictures, only {', '.join(schema.names)}.")
+def _choose_camera(path: Location, file: Location, camera: str | None) -> tuple[str, tuple[str, ...]]:
+    """The column of pictures to read, and all of them."""
+    with explained(file):
+        schema = open_parquet(file).schema_arrow
+    cameras = tuple(str(field.name) for field in schema if _holds_pictures(field.type))
+    if not cameras:
+        raise DataError(f"{file} has no column of pictures, only {', '.join(schema.names)}.")
+    if camera is not None and camera not in cameras:
+        raise ConfigError(f"{path} has no camera {camera!r}. Its cameras: {', '.join(cameras)}.")
+    return camera or cameras[0], cameras
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return "bytes" in {member.name for member in kind}
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _action_spec(streams: list[_Stream]) -> ActionSpec | None:
@@ -227,21 +234,7 @@ def _action_spec(streams: list[_Stream]) -> ActionSpec | None:
     if any("action" not in stream.names for stream in streams):
         return None
     sample = next(first.tables(0, 1, ("action",)))["action"]
-    if np.issubdtype(_vectors(sample).dtype, np.floating):
-        return ActionSpec(num_continuous=_vectors(sample).shape[1])
+    if np.issubdtype(vectors(sample).dtype, np.floating):
+        return ActionSpec(num_continuous=vectors(sample).shape[1])
     highest = np.max([stream.highest_action() for stream in streams], axis=0)
     return ActionSpec(num_choices=tuple(max(2, int(index) + 1) for index in highest))
-
-
-def _vectors(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers or lists of numbers as (T, width)."""
-    rows: Any = column.to_pylist() if pa.types.is_nested(column.type) else column.to_numpy()
-    return np.asarray(rows).reshape(len(column), -1)
-
-
-@contextlib.contextmanager
-def _explain(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise DataError(f"{file} cannot be read ({error}). It is missing or damaged; download it again.") from error

@@ -1,15 +1,16 @@
 """A folder of video files, or a single one: no actions, one episode a file."""
 
+import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from flexlam.core.errors import DataError
 from flexlam.data import video
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
+from flexlam.data.location import Location, files_below, name_of, task_of
 
-SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
+SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 
 
 class VideoFolderReader:
@@ -23,16 +24,16 @@ class VideoFolderReader:
 
     info: DatasetInfo
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self._files = sorted(_videos(self.path)) if self.path.is_dir() else [self.path]
-        if not self._files or not self._files[0].is_file():
+    def __init__(self, path: Location) -> None:
+        self.path = path
+        self._files = sorted(files_below(path, *SUFFIXES))
+        if not self._files:
             raise DataError(f"{path} holds no video; expected files ending in {', '.join(SUFFIXES)}.")
         probes = [self._probe(file) for file in self._files]
         usable = [probe for probe in probes if not isinstance(probe, DataError)]
         if not usable:
             raise DataError(f"None of the {len(probes)} videos in {path} can be opened. The first: {probes[0]}")
-        shape, fps, _ = usable[0]
+        shape, fps = self._first_shape() or usable[0][0], usable[0][1]
         lengths = [length for _, _, length in usable]
         self._lengths = [None if isinstance(probe, DataError) else probe[2] for probe in probes]
         self.info = DatasetInfo(
@@ -42,20 +43,23 @@ class VideoFolderReader:
             frame_shape=shape,
             fps=fps,
             action_spec=None,
-            tasks=tuple(dict.fromkeys(self._task(file) for file in self._files)),
+            tasks=tuple(dict.fromkeys(task_of(file, self.path) for file in self._files)),
         )
 
     @staticmethod
-    def recognises(path: Path) -> bool:
+    def recognises(path: Location) -> bool:
         """Whether a path looks like this format, without decoding."""
-        if path.is_file():
-            return path.suffix.lower() in SUFFIXES
-        return not (path / "meta" / "info.json").exists() and next(_videos(path), None) is not None
+        if (path / "meta" / "info.json").exists():
+            return False
+        return next(files_below(path, *SUFFIXES), None) is not None
 
     def episodes(self) -> list[EpisodeInfo]:
         """Every episode, in order."""
         rows = zip(self._files, self._lengths, strict=True)
-        return [EpisodeInfo(i, self._name(file), self._task(file), length) for i, (file, length) in enumerate(rows)]
+        return [
+            EpisodeInfo(i, name_of(file, self.path), task_of(file, self.path), length)
+            for i, (file, length) in enumerate(rows)
+        ]
 
     def frames(self, episode: EpisodeInfo) -> Iterator[np.ndarray]:
         """Frames (H, W, 3) uint8 in order, streamed.
@@ -73,23 +77,17 @@ class VideoFolderReader:
         """
         return Columns(times=video.frame_times(self._files[episode.index]))
 
-    def _name(self, file: Path) -> str:
-        return file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
-
-    def _task(self, file: Path) -> str:
-        if not self.path.is_dir():
-            return file.stem
-        folder = file.parent.relative_to(self.path).as_posix()
-        return folder if folder != "." else self.path.resolve().name
+    def _first_shape(self) -> tuple[int, int, int] | None:
+        """Of the first frame that can be decoded: headers do not tell of turned videos."""
+        for file in self._files:
+            with contextlib.suppress(DataError):
+                height, width, channels = video.first_frame(file).shape
+                return height, width, channels
+        return None
 
     @staticmethod
-    def _probe(file: Path) -> tuple[tuple[int, int, int], float, int | None] | DataError:
+    def _probe(file: Location) -> tuple[tuple[int, int, int], float, int | None] | DataError:
         try:
             return video.probe(file)
         except DataError as error:
             return error
-
-
-def _videos(path: Path) -> Iterator[Path]:
-    videos = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    return (file for file in videos if not file.name.startswith("."))
