@@ -27,7 +27,8 @@ from flexlam.core.machine import describe_machine, single_thread
 from flexlam.core.seeding import numpy_generator, torch_generator
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
 from flexlam.data.store import FrameStore
-from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.data.parts import StoreConfig
+from flexlam.data.store_builder import build_store
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images

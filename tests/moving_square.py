@@ -8,9 +8,10 @@ import numpy as np
 from flexlam.core.action import ActionSpec
 from flexlam.data.episodes import Columns
 from flexlam.data.lerobot_writer import LeRobotWriter
+from flexlam.data.parts import StoreConfig
 from flexlam.data.readers.lerobot import LeRobotReader
 from flexlam.data.store import FrameStore
-from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.data.store_builder import build_store
 
 FPS = 8.75
 MOVES = ((0, 0), (0, 2), (0, -2), (2, 0), (-2, 0))

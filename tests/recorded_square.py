@@ -8,8 +8,9 @@ import torch
 from flexlam.acting.collect import Mixed, collect
 from flexlam.core.seeding import seeded_torch
 from flexlam.data.lerobot_writer import LeRobotWriter
+from flexlam.data.parts import StoreConfig
 from flexlam.data.readers.lerobot import LeRobotReader
-from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.data.store_builder import build_store
 from flexlam.envs.base import Suite
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.causal import CausalConfig

@@ -12,8 +12,9 @@ from flexlam.core.action import ActionSpec
 from flexlam.core.errors import DataError
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
 from flexlam.data.lerobot_writer import LeRobotWriter
+from flexlam.data.parts import StoreConfig
 from flexlam.data.store import FrameStore
-from flexlam.data.store_builder import BuildReport, StoreConfig, build_store
+from flexlam.data.store_builder import BuildReport, build_store
 from moving_square import DISCRETE, FPS, Episode, moving_square
 
 

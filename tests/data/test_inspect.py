@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -6,9 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from flexlam.core.errors import DataError
+from flexlam.data import video
 from flexlam.data.inspect import as_lines, check, describe
+from flexlam.data.parts import StoreConfig
 from flexlam.data.readers import open_dataset
-from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.data.store_builder import build_store
 
 DATA = "data/chunk-000/file-000.parquet"
 
@@ -54,6 +57,7 @@ def test_short_and_constant_episodes_are_warnings_that_count_when_strict(moving_
     assert findings(path) == [
         ("warning", "episode 1", "has 1 frame(s); a transition needs two"),
         ("warning", "episode 2", "every frame is the same"),
+        ("warning", "", "2 usable episode(s): training, validation and test want 3; cut long recordings into several"),
     ]
     assert check(path).ok and not check(path, strict=True).ok
 
@@ -67,7 +71,7 @@ def test_bad_actions_are_errors(moving_square_dataset):
     assert [(severity, episode) for severity, episode, _ in rows] == [
         ("error", "episode 0"),
         ("error", "episode 1"),
-    ]
+    ], rows
     assert "holds 9" in rows[0][2] and "NaN" in rows[1][2]
     assert not check(path).ok
 
@@ -94,14 +98,16 @@ def test_unreadable_pictures_and_changing_sizes_are_found(moving_square_dataset,
     replace_column(path, "observation.image", pictures)
     rows = findings(path)
     assert rows[0][:2] == ("error", "episode 0") and "cannot be read" in rows[0][2]
-    assert rows[1] == ("warning", "episode 2", "resolution changes to 20 x 20")
+    assert [row for row in rows if "sizes" in row[2]] == [
+        ("warning", "", "frames have several sizes: 16 x 16 in 1, 20 x 20 in 1 episodes; they will be resized")
+    ]
 
 
 def test_unreadable_videos_are_found(tmp_path, make_episode, write_video):
     write_video(tmp_path / "a.mp4", make_episode(5, 0, size=32).frames, 10)
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:300])
     rows = findings(tmp_path)
-    assert len(rows) == 1 and rows[0][:2] == ("error", "b.mp4")
+    assert [row[:2] for row in rows] == [("error", "b.mp4"), ("warning", "")] and "1 usable" in rows[1][2]
 
 
 def test_a_damaged_store_is_found(tmp_path, moving_square_dataset):
@@ -121,7 +127,7 @@ def test_constant_episodes_of_a_store_are_found(make_episode, memory_reader, bui
 
 def test_the_report_reads_as_a_table_and_as_json(moving_square_dataset):
     report = check(moving_square_dataset((7, 1)).path)
-    assert "0 error(s), 1 warning(s)" in report.table() and "episode 1" in report.table()
+    assert "0 error(s), 2 warning(s)" in report.table() and "episode 1" in report.table()
     values = json.loads(report.to_json())
     assert values["ok"] is True and values["rows"][0]["severity"] == "warning"
 
@@ -130,3 +136,29 @@ def test_what_cannot_be_opened_is_an_error(tmp_path):
     for look in (check, describe):
         with pytest.raises(DataError):
             look(tmp_path / "missing")
+
+
+def test_copies_and_differing_frame_rates_are_found(tmp_path, make_episode, write_video):
+    frames = make_episode(8, 0, size=32).frames
+    write_video(tmp_path / "a.mp4", frames, 10)
+    (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    write_video(tmp_path / "c.mp4", make_episode(8, 1, size=32).frames, 30)
+    rows = findings(tmp_path)
+    assert ("warning", "b.mp4", "has the very frames of a.mp4") in rows
+    assert any(row[1] == "" and "frame rates differ: 10 in 2, 30 in 1" in row[2] for row in rows)
+
+
+def test_a_decoder_that_crashes_is_a_finding(tmp_path, make_episode, write_video, monkeypatch):
+    for name in "abc":
+        write_video(tmp_path / f"{name}.mp4", make_episode(8, ord(name), size=32).frames, 10)
+    decode = video.decode
+
+    def crash(file, *arguments, **options):
+        if getattr(file, "name", "") == "b.mp4":
+            os.abort()
+        return decode(file, *arguments, **options)
+
+    monkeypatch.setattr(video, "decode", crash)
+    rows = findings(tmp_path)
+    assert rows[0][:2] == ("error", "b.mp4") and "crashed (SIGABRT)" in rows[0][2]
+    assert check(tmp_path, num_workers=2).num_frames == 16

@@ -65,7 +65,7 @@ def test_what_is_no_store_is_explained(tmp_path):
         FrameStore.open(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "flexlam-frame-store", "format_version": 1}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "flexlam-frame-store", "format_version": 2}'])
 def test_a_damaged_manifest_is_named(episodes, memory_reader, build, content):
     store, _ = build(memory_reader(episodes))
     (store.path / "manifest.json").write_text(content)
@@ -75,10 +75,10 @@ def test_a_damaged_manifest_is_named(episodes, memory_reader, build, content):
 
 def test_other_format_versions_are_refused(episodes, memory_reader, build):
     store, _ = build(memory_reader(episodes))
-    edit_manifest(store.path, format_version=2)
-    with pytest.raises(DataError, match="version 2; version 1 is supported"):
+    edit_manifest(store.path, format_version=1)
+    with pytest.raises(DataError, match="version 1; version 2 is supported"):
         FrameStore.open(store.path)
-    edit_manifest(store.path, format_version=1, format="something else")
+    edit_manifest(store.path, format_version=2, format="something else")
     with pytest.raises(DataError, match="something else"):
         FrameStore.open(store.path)
 

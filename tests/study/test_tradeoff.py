@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from flexlam.core.errors import ConfigError
+from flexlam.data.parts import StoreConfig
 from flexlam.data.store import FrameStore
-from flexlam.data.store_builder import StoreConfig
 from flexlam.study.base import Share, run_study
 from flexlam.study.config import StudyConfig, load_profile
 from flexlam.study.found import Found, Measured

@@ -8,9 +8,10 @@ import torch
 
 from flexlam.core.errors import DataError, TrainingError
 from flexlam.data.lerobot_writer import LeRobotWriter
+from flexlam.data.parts import StoreConfig
 from flexlam.data.readers.lerobot import LeRobotReader
 from flexlam.data.store import FrameStore
-from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.data.store_builder import build_store
 from flexlam.policy.regression import CloningPolicy
 from flexlam.training.cloning import (
     Clone,

@@ -7,9 +7,10 @@ import torch
 
 from flexlam.core.files import file_hash
 from flexlam.core.run_folder import RunFolder
+from flexlam.data.parts import StoreConfig
 from flexlam.data.readers.lerobot import LeRobotReader
 from flexlam.data.store import FrameStore
-from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.data.store_builder import build_store
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.lam import train_lam
 from tiny import lam_run

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from flexlam.core import catalog
-from flexlam.core.machine import Device
+from flexlam.core.errors import ConfigError
+from flexlam.core.machine import Device, num_cores
 
 if TYPE_CHECKING:
+    from flexlam.data.guarded import Limits
     from flexlam.data.source import SourceConfig
     from flexlam.envs.overlay import OverlayConfig
 
@@ -62,6 +64,39 @@ class Source:
 
         values = {"camera": self.camera, "action_timing": self.action_timing, "fps": self.fps}
         return SourceConfig.parse(values, "the command line")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """Child processes that decode, and what each may take."""
+
+    num_workers: int | None = None
+    """Processes that decode; one for each core by default."""
+    decode_seconds: float = 60.0
+    """Without a frame for so long a file is given up."""
+    decode_gigabytes: float = 4.0
+    """Memory that a process may ask for."""
+
+    def limits(self) -> "Limits":
+        """As a setting.
+
+        Raises:
+            ConfigError: a value out of range.
+        """
+        from flexlam.data.guarded import Limits
+
+        values = {"seconds": self.decode_seconds, "gigabytes": self.decode_gigabytes}
+        return Limits.parse(values, "the command line")
+
+    def workers(self) -> int:
+        """How many.
+
+        Raises:
+            ConfigError: less than one.
+        """
+        if self.num_workers is not None and self.num_workers < 1:
+            raise ConfigError(f"--num-workers is {self.num_workers}; give 1 or more.")
+        return self.num_workers or num_cores()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,15 +71,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         beside.chmod(0o755)
         try:
             yield beside
-            if path.is_dir():
-                old = beside.with_suffix(".old")
-                path.rename(old)
-                beside.rename(path)
-                shutil.rmtree(old)
-            else:
-                beside.rename(path)
+            replace_folder(beside, path)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put a folder in the place of what is at `path`, both on the same disk.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    with explain_write_errors(path):
+        if path.is_dir():
+            old = new.with_suffix(".old")
+            path.rename(old)
+            new.rename(path)
+            shutil.rmtree(old)
+        else:
+            new.rename(path)
 
 
 def _remove_what_the_killed_left(path: Path) -> None:

@@ -33,6 +33,11 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe_environment() -> dict[str, Any]:
     """Machine, versions of everything installed, and the git revision of a source checkout."""
     return {

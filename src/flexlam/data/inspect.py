@@ -2,17 +2,22 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from flexlam.core.errors import DataError
-from flexlam.data.episodes import ActionTiming, EpisodeInfo, Reader
-from flexlam.data.location import Location, located
+from flexlam.data.episodes import ActionTiming, EpisodeInfo
+from flexlam.data.guarded import Limits, guarded
+from flexlam.data.location import Location, is_local, located
 from flexlam.data.readers import open_dataset
 from flexlam.data.source import SourceConfig
+from flexlam.data.splits import SMALLEST_STRATUM
 from flexlam.data.store import MANIFEST, FrameStore
+from flexlam.data.watch import Seen, watch
 
 FRAMES_AT_ONCE = 256
 _TIMING = {
@@ -107,75 +112,70 @@ def as_lines(description: dict[str, Any]) -> str:
     return "\n".join(f"{key.replace('_', ' '):<{width}}  {_plain(value)}" for key, value in shown.items())
 
 
-def check(place: str | Location, strict: bool = False, source: SourceConfig | None = None) -> CheckReport:
+def check(
+    place: str | Location,
+    strict: bool = False,
+    source: SourceConfig | None = None,
+    limits: Limits | None = None,
+    num_workers: int = 1,
+    progress: Callable[[int], object] = lambda count: None,
+) -> CheckReport:
     """Read a whole dataset or frame store and list what is wrong with it; `strict` lets warnings count.
+
+    A dataset is decoded in child processes within limits; `progress` is called with numbers of decoded frames.
 
     Raises:
         DataError: it cannot be opened at all.
         ConfigError: the dataset has no such camera.
     """
     path = located(place)
-    return _check_store(path, strict) if (path / MANIFEST).is_file() else _check_dataset(path, strict, source)
-
-
-def _check_dataset(path: Location, strict: bool, source: SourceConfig | None) -> CheckReport:
+    if (path / MANIFEST).is_file():
+        return _check_store(path, strict)
     reader = open_dataset(path, source)
-    rows: list[CheckRow] = []
-    num_frames, shapes = 0, {reader.info.frame_shape}
     episodes = reader.episodes()
-    for episode in episodes:
-        try:
-            count, constant, seen = _watch(reader, episode)
-        except DataError as error:
-            rows.append(CheckRow("error", episode.name, f"cannot be read: {error}"))
-            continue
-        num_frames += count
-        for shape in sorted(seen - shapes):
-            rows.append(CheckRow("warning", episode.name, f"resolution changes to {shape[0]} x {shape[1]}"))
-        shapes |= seen
-        if count < 2:
-            rows.append(CheckRow("warning", episode.name, f"has {count} frame(s); a transition needs two"))
-        elif constant:
-            rows.append(CheckRow("warning", episode.name, "every frame is the same"))
-        rows += _check_columns(reader, episode, count)
+    seen: dict[int, Seen | DataError] = {}
+    work = partial(watch, reader)
+    for outcome in guarded(work, episodes, limits or Limits(), num_workers, progress, isolated=is_local(path)):
+        seen[outcome.number] = outcome.error or outcome.result
+    rows = list(_check_episodes(episodes, seen)) + list(_check_whole(seen))
+    num_frames = sum(found.num_frames for found in seen.values() if isinstance(found, Seen))
     return CheckReport(str(path), len(episodes), num_frames, tuple(rows), strict)
 
 
-def _watch(reader: Reader, episode: EpisodeInfo) -> tuple[int, bool, set[tuple[int, int, int]]]:
-    """Number of frames, whether all are equal, and their shapes."""
-    count, constant, seen = 0, True, set()
-    first: np.ndarray | None = None
-    for frame in reader.frames(episode):
-        first = frame if first is None else first
-        constant = constant and np.array_equal(frame, first)
-        height, width, channels = frame.shape
-        seen.add((height, width, channels))
-        count += 1
-    return count, constant, seen
+def _check_episodes(episodes: list[EpisodeInfo], seen: dict[int, Seen | DataError]) -> Iterator[CheckRow]:
+    """What is wrong with each episode by itself, and which are copies."""
+    first: dict[str, str] = {}
+    for number, episode in enumerate(episodes):
+        found = seen[number]
+        if isinstance(found, DataError):
+            yield CheckRow("error", episode.name, f"cannot be read: {found}")
+            continue
+        for what in found.errors:
+            yield CheckRow("error", episode.name, what)
+        for what in found.warnings:
+            yield CheckRow("warning", episode.name, what)
+        if found.num_frames and found.digest in first:
+            yield CheckRow("warning", episode.name, f"has the very frames of {first[found.digest]}")
+        first.setdefault(found.digest, episode.name)
 
 
-def _check_columns(reader: Reader, episode: EpisodeInfo, count: int) -> list[CheckRow]:
-    try:
-        columns = reader.columns(episode)
-    except DataError as error:
-        return [CheckRow("error", episode.name, f"cannot be read: {error}")]
-    found = []
-    if len(columns.times) != count:
-        found.append(f"{count} frames but {len(columns.times)} times")
-    elif not (np.diff(columns.times) > 0).all():
-        found.append("times do not increase")
-    spec = reader.info.action_spec
-    if spec is not None:
-        if columns.actions is None or len(columns.actions) != count:
-            found.append(f"{count} frames but {0 if columns.actions is None else len(columns.actions)} actions")
-        else:
-            try:
-                spec.check(columns.actions, episode.name)
-            except DataError as error:
-                found.append(str(error))
-    if columns.rewards is not None and not np.isfinite(columns.rewards).all():
-        found.append("rewards contain NaN or infinity")
-    return [CheckRow("error", episode.name, what) for what in found]
+def _check_whole(seen: dict[int, Seen | DataError]) -> Iterator[CheckRow]:
+    """What is wrong with the dataset as a whole."""
+    usable = [found for found in seen.values() if isinstance(found, Seen) and found.num_frames > 1]
+    shapes = Counter(f"{found.shape[0]} x {found.shape[1]}" for found in usable if found.shape)
+    if len(shapes) > 1:
+        yield CheckRow("warning", "", f"frames have several sizes: {_counted(shapes)} episodes; they will be resized")
+    rates = Counter(f"{found.fps:.3g}" for found in usable if found.fps)
+    if len(rates) > 1:
+        what = f"frame rates differ: {_counted(rates)} episodes; give gaps in seconds (--pairs.gap-seconds)"
+        yield CheckRow("warning", "", what)
+    if len(usable) < SMALLEST_STRATUM:
+        what = f"{len(usable)} usable episode(s): training, validation and test want {SMALLEST_STRATUM}"
+        yield CheckRow("warning", "", f"{what}; cut long recordings into several")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{what} in {count}" for what, count in counts.most_common(5))
 
 
 def _check_store(path: Location, strict: bool) -> CheckReport:

@@ -3,7 +3,6 @@
 import contextlib
 import io
 from array import array
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -49,46 +48,51 @@ def decode_frame(data: bytes, num_channels: int) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1)[..., :num_channels]
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A place in the stream of frames to go back to."""
-
-    num_shards: int
-    num_frames: int
-
-
 class ShardWriter:
-    """Append frames; a new file begins before one would pass `shard_bytes`. Use as a context manager."""
+    """Append the frames of episodes; a new file begins before one would pass `shard_bytes`. Use as a context manager.
 
-    def __init__(self, folder: Path, codec: Codec, shard_bytes: int) -> None:
+    `state` after an episode, given to a new writer of the same folder, goes on from there: what was written after it
+    is cut off.
+    """
+
+    def __init__(self, folder: Path, codec: Codec, shard_bytes: int, ends: list[np.ndarray] | None = None) -> None:
         self._folder, self._codec, self._limit = folder, codec, shard_bytes
         # Of each shard, where its frames end: an array of int64, because there may be millions.
-        self._ends: list[Any] = []
+        self._ends: list[Any] = [array("q", end.tobytes()) for end in ends or ()]
         self._file: BinaryIO | None = None
-
-    def append(self, data: bytes) -> None:
-        """Add an encoded frame."""
-        if not self._ends or (self._size() + len(data) > self._limit and self._ends[-1]):
-            self._begin()
-        assert self._file is not None
-        self._file.write(data)
-        self._ends[-1].append(self._size() + len(data))
-
-    def mark(self) -> Mark:
-        """The current end."""
-        return Mark(len(self._ends), len(self._ends[-1]) if self._ends else 0)
-
-    def rollback(self, mark: Mark) -> None:
-        """Drop every frame after the mark."""
-        self._close_file()
-        for number in range(mark.num_shards, len(self._ends)):
-            shard_path(self._folder, number).unlink()
-        del self._ends[mark.num_shards :]
+        for left in folder.glob("frames-*.bin"):
+            if int(left.stem.removeprefix("frames-")) >= len(self._ends):
+                left.unlink()
         if self._ends:
-            del self._ends[-1][mark.num_frames :]
-            self._file = shard_path(self._folder, len(self._ends) - 1).open("r+b")
+            self._file = shard_path(folder, len(self._ends) - 1).open("r+b", buffering=1 << 20)
             self._file.truncate(self._size())
             self._file.seek(0, io.SEEK_END)
+
+    def append(self, frames: Path, ends: np.ndarray) -> list[tuple[int, int]]:
+        """Add encoded frames that lie one after the other in a file and end at `ends` (T,) int64.
+
+        Returns (shard, number of frames) of each stretch.
+        """
+        stretches: list[tuple[int, int]] = []
+        start = 0
+        with frames.open("rb") as source:
+            while start < len(ends):
+                base = int(ends[start - 1]) if start else 0
+                if not self._ends or (self._size() + int(ends[start]) - base > self._limit and self._ends[-1]):
+                    self._begin()
+                assert self._file is not None
+                size = self._size()
+                stop = max(start + 1, int(np.searchsorted(ends, self._limit - size + base, side="right")))
+                _copy(source, self._file, int(ends[stop - 1]) - base)
+                self._ends[-1].frombytes((ends[start:stop] - base + size).astype(np.int64).tobytes())
+                stretches.append((len(self._ends) - 1, stop - start))
+                start = stop
+        return stretches
+
+    def flush(self) -> None:
+        """Hand everything to the system, so that a kill of this process loses nothing."""
+        if self._file is not None:
+            self._file.flush()
 
     def finish(self) -> tuple[ShardInfo, ...]:
         """Flush everything and write the offsets of encoded shards."""
@@ -120,6 +124,15 @@ class ShardWriter:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def _copy(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
+    while num_bytes:
+        piece = source.read(min(num_bytes, 1 << 20))
+        if not piece:
+            raise DataError("The frames of an episode end early.")
+        target.write(piece)
+        num_bytes -= len(piece)
 
 
 class ShardReader:

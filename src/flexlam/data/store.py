@@ -4,8 +4,8 @@ A folder with frames in memory-mapped shards, index.parquet (episode, step, time
 episodes.parquet, and manifest.json, which is written last.
 """
 
-import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config
 from flexlam.core.errors import ConfigError, DataError
+from flexlam.core.files import content_hash
+from flexlam.data.parts import EpisodeDigest
 from flexlam.data.shards import Codec, ShardInfo, ShardReader
 
 FORMAT = "flexlam-frame-store"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST, INDEX, EPISODES = "manifest.json", "index.parquet", "episodes.parquet"
 
 
@@ -59,32 +61,9 @@ class EpisodeTable:
         return len(self.names)
 
 
-class ContentHash:
-    """Hash of frames and index in their order; the same whichever lossless codec keeps the frames."""
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-
-    def copy(self) -> "ContentHash":
-        """An independent hash that goes on from here."""
-        other = ContentHash()
-        other._digest = self._digest.copy()
-        return other
-
-    def add_frame(self, data: bytes) -> None:
-        """Take in a frame: its pixels, or its encoded bytes under a lossy codec."""
-        self._digest.update(data)
-
-    def end_episode(self, task: str, times: np.ndarray, actions: np.ndarray | None, rewards: np.ndarray | None) -> None:
-        """Take in what belongs to the frames since the last episode's end."""
-        self._digest.update(json.dumps([task, len(times)]).encode())
-        for values, dtype in ((times, np.float64), (actions, np.float32), (rewards, np.float32)):
-            if values is not None:
-                self._digest.update(np.ascontiguousarray(values, dtype).tobytes())
-
-    def hexdigest(self) -> str:
-        """First 16 hexadecimal digits."""
-        return self._digest.hexdigest()[:16]
+def hash_of_episodes(digests: Sequence[str]) -> str:
+    """Content hash of a store: of the hashes of its episodes in their order."""
+    return content_hash("\n".join(digests).encode())
 
 
 class FrameStore:
@@ -161,18 +140,21 @@ class FrameStore:
         Raises:
             DataError: the content is not what was written.
         """
-        digest = ContentHash()
         lossy = self.manifest.codec == "jpeg"
+        digests = []
         for task, start, length in zip(self.episodes.tasks, self.episodes.starts, self.episodes.lengths, strict=True):
+            digest = EpisodeDigest(task)
             for index in range(start, start + length):
                 data = self._shards.stored_bytes(index) if lossy else self.frames(np.array([index])).tobytes()
                 digest.add_frame(data)
             rows = slice(start, start + length)
             actions = None if self.actions is None else self.actions[rows]
-            digest.end_episode(task, self.times[rows], actions, None if self.rewards is None else self.rewards[rows])
-        if digest.hexdigest() != self.content_hash:
+            rewards = None if self.rewards is None else self.rewards[rows]
+            digests.append(digest.finish(self.times[rows], actions, rewards))
+        found = hash_of_episodes(digests)
+        if found != self.content_hash:
             raise DataError(
-                f"{self.path} is damaged: its content hashes to {digest.hexdigest()}; "
+                f"{self.path} is damaged: its content hashes to {found}; "
                 f"the manifest says {self.content_hash}. Build the frame store again."
             )
 

@@ -1,45 +1,40 @@
-"""Build a frame store from any reader: streaming, in bounded memory, whole or not at all."""
+"""Build a frame store from any reader: streaming, in bounded memory, whole or not at all, and resumable after a kill.
+
+Episodes are prepared apart (data/parts.py), by this process or by several guarded ones, and appended in their order. A
+journal says how far that has come.
+"""
 
 import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
-from pydantic import Field, PositiveInt
 
-from flexlam.core.config import Config
 from flexlam.core.errors import DataError, OutputError
-from flexlam.core.files import atomic_folder, check_output_folder, write_text
-from flexlam.data.episodes import Columns, EpisodeInfo, Reader
-from flexlam.data.shards import Codec, ShardWriter, encode_frame
-from flexlam.data.store import (
-    EPISODES,
-    FORMAT,
-    FORMAT_VERSION,
-    INDEX,
-    MANIFEST,
-    ContentHash,
-    Manifest,
+from flexlam.core.files import (
+    atomic_folder,
+    check_output_folder,
+    content_hash,
+    explain_write_errors,
+    replace_folder,
+    try_lock,
+    write_text,
 )
+from flexlam.data.episodes import EpisodeInfo, Reader
+from flexlam.data.guarded import Limits, Outcome, guarded
+from flexlam.data.location import is_local
+from flexlam.data.parts import Part, PartColumns, StoreConfig, prepare
+from flexlam.data.shards import ShardWriter
+from flexlam.data.store import EPISODES, FORMAT, FORMAT_VERSION, INDEX, MANIFEST, Manifest, hash_of_episodes
 
 INDEX_ROWS_AT_ONCE = 65_536
-
-
-class StoreConfig(Config):
-    """How a frame store keeps its frames."""
-
-    frame_size: tuple[PositiveInt, PositiveInt] | None = (64, 64)
-    """Height and width of the stored frames; None keeps those of the dataset."""
-    codec: Codec = "raw"
-    """raw: fastest; webp: lossless, about half the bytes; jpeg: lossy, about a seventh."""
-    shard_bytes: int = Field(default=2_000_000_000, gt=0, le=2_000_000_000)
-    """Largest size of one file of frames."""
+_PARTS, _JOURNAL, _PLAN = "parts", "journal.jsonl", "plan.json"
 
 
 @dataclass(frozen=True)
@@ -71,10 +66,10 @@ def build_store(
     announce: Callable[[str], object] = print,
     overwrite: bool = False,
 ) -> BuildReport:
-    """Write the store of a dataset to `path`; `progress` is called with 1 for every frame.
+    """Write the store of a dataset to `path`, in this process; `progress` is called with numbers of decoded frames.
 
-    Frames of another size are resized (area average when shrinking; the aspect ratio is not kept).
-    Episodes that cannot be decoded, do not fit, or have fewer than two frames are left out and listed.
+    For datasets that can be trusted: `convert` guards against files that bring a decoder down. Episodes that cannot be
+    decoded, do not fit, or have fewer than two frames are left out and listed.
 
     Raises:
         DataError: no episode can be used.
@@ -83,178 +78,282 @@ def build_store(
     config = config or StoreConfig()
     check_output_folder(path, overwrite)
     _announce(reader, path, config, announce)
-    with atomic_folder(path) as folder:
-        builder = _Builder(reader, folder, config, progress or (lambda _: None))
-        return builder.run()
+    with atomic_folder(path) as folder, _Builder(reader, folder, config) as builder:
+        tell = progress or (lambda _: None)
+        for number, episode in enumerate(builder.waiting()):
+            try:
+                builder.prepare(episode, tell)
+                builder.add(Outcome(number))
+            except DataError as error:
+                builder.add(Outcome(number, error=error))
+        return builder.finish()
 
 
-@dataclass
-class _Rows:
-    """Rows of index.parquet that wait to be written."""
+def convert(
+    reader: Reader,
+    path: Path,
+    config: StoreConfig,
+    limits: Limits,
+    num_workers: int,
+    progress: Callable[[int], object],
+    announce: Callable[[str], object],
+    overwrite: bool = False,
+) -> BuildReport:
+    """`build_store` for files from anywhere: several child processes, each within limits, and resumable.
 
-    columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    count: int = 0
+    What an interrupted run has done lies in a hidden folder beside `path`; the same call goes on from there. The store
+    is the same whatever the number of workers and of interruptions.
 
-    def add(self, values: dict[str, np.ndarray]) -> None:
-        for name, column in values.items():
-            self.columns.setdefault(name, []).append(column)
-        self.count += len(values["step"])
-
-    def take(self) -> pa.Table:
-        table = pa.table({name: np.concatenate(parts) for name, parts in self.columns.items()})
-        self.columns, self.count = {}, 0
-        return table
+    Raises:
+        DataError: no episode can be used.
+        OutputError: as `build_store`; or another process is building the same store.
+    """
+    check_output_folder(path, overwrite)
+    _announce(reader, path, config, announce)
+    folder = path.resolve().with_name(f".{path.resolve().name}.building")
+    with explain_write_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+    with explain_write_errors(path), try_lock(folder / "lock") as mine:
+        if not mine:
+            raise OutputError(f"Another process is building {path}. Wait for it, or choose another --out folder.")
+        try:
+            with _Builder(reader, folder, config, resume=True) as builder:
+                waiting = builder.waiting()
+                if builder.num_done:
+                    announce(f"Going on after {builder.num_done} of {len(reader.episodes())} episodes.")
+                isolated = is_local(getattr(reader, "path", path))
+                for outcome in guarded(builder.prepare, waiting, limits, num_workers, progress, isolated):
+                    builder.add(outcome)
+                report = builder.finish()
+        except DataError:
+            shutil.rmtree(folder)  # nothing in it can be used
+            raise
+        except BaseException:
+            _tidy(folder)
+            if folder.exists():
+                announce(f"What is done is kept in {folder}; the same command goes on from there.")
+            raise
+        (folder / "lock").unlink()
+        replace_folder(folder, path.resolve())
+    return report
 
 
 class _Builder:
-    def __init__(self, reader: Reader, folder: Path, config: StoreConfig, progress: Callable[[int], object]) -> None:
-        self._reader, self._folder, self._config, self._progress = reader, folder, config, progress
-        info = reader.info
-        self._shape = (*(config.frame_size or info.frame_shape[:2]), info.frame_shape[2])
-        self._digest = ContentHash()
-        self._rows = _Rows()
-        self._index: pq.ParquetWriter | None = None
-        self._kept: list[dict[str, object]] = []
-        self._skipped: list[Skipped] = []
-        self._has_rewards: bool | None = None
-        self._num_frames = 0
+    """A store on its way, in a folder of its own."""
 
-    def run(self) -> BuildReport:
-        with (
-            ShardWriter(self._folder, self._config.codec, self._config.shard_bytes) as shards,
-            self._closing_index(),
-        ):
-            for episode in self._reader.episodes():
-                mark, digest = shards.mark(), self._digest.copy()
-                try:
-                    self._add(episode, shards)
-                except DataError as error:
-                    shards.rollback(mark)
-                    self._digest = digest
-                    self._skipped.append(Skipped(episode.index, episode.name, str(error)))
-            if not self._kept:
-                first = self._skipped[0].reason if self._skipped else "the dataset lists none"
-                raise DataError(
-                    f"None of the {len(self._skipped)} episodes can be used. The first: {first} "
-                    "Look into the dataset with: flexlam data check"
-                )
-            self._flush_index()
-            sizes = shards.finish()
-        pq.write_table(pa.Table.from_pylist(self._kept), self._folder / EPISODES)
-        info = self._reader.info
+    def __init__(self, reader: Reader, folder: Path, config: StoreConfig, resume: bool = False) -> None:
+        self._reader, self._folder, self._config = reader, folder, config
+        self._parts = folder / _PARTS
+        self._episodes = reader.episodes()
+        self._begin(resume)
+        entries = self._read_journal()
+        self._kept = [entry for entry in entries if "reason" not in entry]
+        self._skipped = [Skipped(e["index"], e["name"], e["reason"]) for e in entries if "reason" in e]
+        self.num_done = len(entries)
+        self._come: dict[int, Outcome] = {}
+        self._waiting: list[EpisodeInfo] = []
+        self._shards = ShardWriter(folder, config.codec, config.shard_bytes, self._ends())
+        self._journal = (folder / _JOURNAL).open("a")
+
+    def __enter__(self) -> "_Builder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError), self._shards:  # a full disk has been told already
+            self._journal.close()
+
+    def waiting(self) -> list[EpisodeInfo]:
+        """Episodes that are not prepared yet; the numbers of outcomes count these."""
+        rest = self._episodes[self.num_done :]
+        prepared = {episode.index for episode in rest if self._part(episode).is_whole()}
+        self._waiting = [episode for episode in rest if episode.index not in prepared]
+        self._come = {index: Outcome(-1) for index in prepared}
+        return self._waiting
+
+    def prepare(self, episode: EpisodeInfo, tell: Callable[[int], object]) -> None:
+        """Decode an episode into its part.
+
+        Raises:
+            DataError: it cannot be used.
+        """
+        prepare(self._reader, episode, self._part(episode), self._config, tell)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take in what became of an episode; append every episode whose turn has come."""
+        self._come[self._waiting[outcome.number].index] = outcome
+        while self.num_done < len(self._episodes):
+            episode = self._episodes[self.num_done]
+            if episode.index not in self._come:
+                return
+            self._append(episode, self._come.pop(episode.index))
+
+    def finish(self) -> BuildReport:
+        """Write the index and the manifest, and remove the scaffold.
+
+        Raises:
+            DataError: no episode can be used.
+        """
+        while self.num_done < len(self._episodes):  # prepared before the last interruption
+            episode = self._episodes[self.num_done]
+            self._append(episode, self._come.pop(episode.index))
+        self._journal.close()
+        if not self._kept:
+            first = self._skipped[0].reason if self._skipped else "the dataset lists none"
+            raise DataError(
+                f"None of the {len(self._skipped)} episodes can be used. The first: {first} "
+                "Look into the dataset with: flexlam data check"
+            )
+        sizes = self._shards.finish()
+        self._write_index()
+        self._write_episodes()
+        info, names = self._reader.info, [entry["digest"] for entry in self._kept]
+        num_frames = sum(entry["length"] for entry in self._kept)
         manifest = Manifest(
             format=FORMAT,
             format_version=FORMAT_VERSION,
-            content_hash=self._digest.hexdigest(),
-            num_frames=self._num_frames,
+            content_hash=hash_of_episodes(names),
+            num_frames=num_frames,
             num_episodes=len(self._kept),
-            frame_shape=self._shape,
-            fps=info.fps,
+            frame_shape=(*(self._config.frame_size or info.frame_shape[:2]), info.frame_shape[2]),
+            fps=info.fps if self._config.frame_gap is None else 1 / self._config.frame_gap,
             codec=self._config.codec,
             action_spec=info.action_spec,
-            has_rewards=bool(self._has_rewards),
+            has_rewards=self._has_rewards or False,
             shards=sizes,
-            source={"format": info.format, "name": Path(getattr(self._reader, "path", "")).name},
+            source={"format": info.format, "name": Path(str(getattr(self._reader, "path", ""))).name},
         )
+        shutil.rmtree(self._parts)
+        for name in (_JOURNAL, _PLAN):
+            (self._folder / name).unlink()
         write_text(self._folder / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
         num_bytes = sum(file.stat().st_size for file in self._folder.iterdir())
-        skipped = tuple(self._skipped)
-        return BuildReport(self._num_frames, len(self._kept), num_bytes, manifest.content_hash, skipped)
+        return BuildReport(num_frames, len(self._kept), num_bytes, manifest.content_hash, tuple(self._skipped))
 
-    def _add(self, episode: EpisodeInfo, shards: ShardWriter) -> None:
-        columns = self._reader.columns(episode)
-        length = self._check_columns(columns, episode)
-        lossy, count = self._config.codec == "jpeg", 0
-        for frame in self._reader.frames(episode):
-            if count == length:
-                raise DataError(f"{episode.name} has more than {length} frames, but {length} rows of columns.")
-            frame = self._fit(frame, episode)
-            data = encode_frame(self._config.codec, frame)
-            self._digest.add_frame(data if lossy or self._config.codec == "raw" else frame.tobytes())
-            shards.append(data)
-            self._progress(1)
-            count += 1
-        if count != length:
-            raise DataError(f"{episode.name} has {count} frames, but {length} rows of columns.")
-        self._digest.end_episode(episode.task, columns.times, columns.actions, columns.rewards)
-        self._keep(episode, columns, length)
+    def _begin(self, resume: bool) -> None:
+        """A fresh folder, unless what is there was begun for the same dataset and settings."""
+        episodes = [(episode.name, episode.task, episode.length) for episode in self._episodes]
+        about = [repr(self._reader.info), str(getattr(self._reader, "path", "")), episodes]
+        plan = content_hash(json.dumps([about, self._config.model_dump(mode="json")]).encode())
+        file = self._folder / _PLAN
+        if not (resume and file.is_file() and file.read_text() == plan):
+            for left in self._folder.iterdir():
+                if left.name != "lock":
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            self._parts.mkdir()
+            write_text(file, plan)
 
-    def _check_columns(self, columns: Columns, episode: EpisodeInfo) -> int:
-        length, spec = len(columns.times), self._reader.info.action_spec
-        if length < 2:
-            raise DataError(f"{episode.name} has {length} frame(s); a transition needs two.")
-        if self._has_rewards is not None and (columns.rewards is not None) != self._has_rewards:
-            raise DataError(f"{episode.name} differs from earlier episodes in having rewards.")
-        if spec is not None:
-            if columns.actions is None or len(columns.actions) != length:
-                got = "no actions" if columns.actions is None else f"{len(columns.actions)} actions"
-                raise DataError(f"{episode.name} has {got} for {length} frames.")
-            spec.check(columns.actions, episode.name)
-        if not (np.diff(columns.times) > 0).all():
-            raise DataError(f"{episode.name} has times that do not increase.")
-        return length
+    def _read_journal(self) -> list[dict[str, Any]]:
+        """Entries of the episodes that are done; a line that a kill cut short is dropped."""
+        file = self._folder / _JOURNAL
+        whole, entries = b"", []
+        for line in file.read_bytes().splitlines(keepends=True) if file.is_file() else []:
+            with contextlib.suppress(ValueError):
+                if line.endswith(b"\n"):
+                    entries.append(json.loads(line))
+                    whole += line
+                    continue
+            break
+        file.write_bytes(whole)
+        return entries
 
-    def _fit(self, frame: np.ndarray, episode: EpisodeInfo) -> np.ndarray:
-        height, width, channels = self._shape
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != channels:
-            raise DataError(
-                f"{episode.name} has frames {frame.dtype} {frame.shape}; expected uint8 (H, W, {channels})."
-            )
-        if frame.shape == self._shape:
-            return frame
-        if self._config.frame_size is None:
-            raise DataError(
-                f"{episode.name} has frames of {frame.shape[0]} x {frame.shape[1]}; the dataset's first are "
-                f"{height} x {width}. Give a frame_size to bring them to one size."
-            )
-        return resize(frame, (height, width))
+    def _ends(self) -> list[np.ndarray]:
+        """Where frames end in each shard, after the journal's episodes."""
+        shards: list[list[np.ndarray]] = []
+        for entry in self._kept:
+            ends, start, base = PartColumns.load(self._parts / f"{entry['index']:08d}.npz").ends, 0, 0
+            for shard, count in entry["stretches"]:
+                if shard == len(shards):
+                    shards.append([np.zeros(1, np.int64)])
+                shards[shard].append(ends[start : start + count] - base + shards[shard][-1][-1])
+                start += count
+                base = int(ends[start - 1])
+        return [np.concatenate(parts)[1:] for parts in shards]
 
-    def _keep(self, episode: EpisodeInfo, columns: Columns, length: int) -> None:
-        number = len(self._kept)
-        values: dict[str, np.ndarray] = {
-            "episode": np.full(length, number, np.int32),
-            "step": np.arange(length, dtype=np.int32),
-            "time": np.asarray(columns.times, np.float64),
-        }
-        if self._reader.info.action_spec is not None and columns.actions is not None:
-            values |= {f"action_{i}": column.astype(np.float32) for i, column in enumerate(columns.actions.T)}
-        if columns.rewards is not None:
-            values["reward"] = np.asarray(columns.rewards, np.float32)
-        self._has_rewards = columns.rewards is not None
-        self._rows.add(values)
-        about = {"name": episode.name, "task": episode.task, "source_index": episode.index}
-        self._kept.append({"index": number, **about, "start": self._num_frames, "length": length})
-        self._num_frames += length
-        if self._rows.count >= INDEX_ROWS_AT_ONCE:
-            self._flush_index()
+    def _part(self, episode: EpisodeInfo) -> Part:
+        return Part(self._parts, episode.index)
 
-    def _flush_index(self) -> None:
-        if self._rows.count:
-            table = self._rows.take()
-            if self._index is None:
-                self._index = pq.ParquetWriter(self._folder / INDEX, table.schema)
-            self._index.write_table(table)
+    def _append(self, episode: EpisodeInfo, outcome: Outcome) -> None:
+        part, reason = self._part(episode), None if outcome.error is None else str(outcome.error)
+        entry: dict[str, Any] = {"index": episode.index, "name": episode.name}
+        if reason is None:
+            found = PartColumns.load(part.columns)
+            has_rewards = found.columns.rewards is not None
+            if self._has_rewards not in (None, has_rewards):
+                reason = f"{episode.name} differs from earlier episodes in having rewards."
+            else:
+                stretches = self._shards.append(part.frames, found.ends)
+                self._shards.flush()
+                entry |= {"task": episode.task, "length": len(found.ends), "digest": found.digest}
+                entry |= {"stretches": stretches, "has_rewards": has_rewards}
+                self._kept.append(entry)
+        if reason is not None:
+            entry["reason"] = reason
+            part.columns.unlink(missing_ok=True)
+            self._skipped.append(Skipped(episode.index, episode.name, reason))
+        self._journal.write(json.dumps(entry) + "\n")
+        self._journal.flush()
+        part.frames.unlink(missing_ok=True)
+        self.num_done += 1
 
-    @contextlib.contextmanager
-    def _closing_index(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(OSError):
-                if self._index is not None:
-                    self._index.close()
-            raise
-        if self._index is not None:
-            self._index.close()
+    @property
+    def _has_rewards(self) -> bool | None:
+        return self._kept[0]["has_rewards"] if self._kept else None
+
+    def _write_index(self) -> None:
+        writer: pq.ParquetWriter | None = None
+        with contextlib.ExitStack() as stack:
+            for table in self._index_tables():
+                if writer is None:
+                    writer = stack.enter_context(pq.ParquetWriter(self._folder / INDEX, table.schema))
+                writer.write_table(table)
+
+    def _index_tables(self) -> Iterator[pa.Table]:
+        """Rows of the index, some episodes at a time."""
+        tables, count = [], 0
+        for number, entry in enumerate(self._kept):
+            columns = PartColumns.load(self._parts / f"{entry['index']:08d}.npz").columns
+            length = len(columns.times)
+            values: dict[str, np.ndarray] = {
+                "episode": np.full(length, number, np.int32),
+                "step": np.arange(length, dtype=np.int32),
+                "time": columns.times,
+            }
+            if columns.actions is not None:
+                values |= {f"action_{i}": column for i, column in enumerate(columns.actions.T)}
+            if columns.rewards is not None:
+                values["reward"] = columns.rewards
+            tables.append(pa.table(values))
+            count += length
+            if count >= INDEX_ROWS_AT_ONCE:
+                yield pa.concat_tables(tables).combine_chunks()
+                tables, count = [], 0
+        if tables:
+            yield pa.concat_tables(tables).combine_chunks()
+
+    def _write_episodes(self) -> None:
+        starts = np.cumsum([0, *(entry["length"] for entry in self._kept)])
+        rows = [
+            {
+                "index": number,
+                "name": entry["name"],
+                "task": entry["task"],
+                "source_index": entry["index"],
+                "start": int(start),
+                "length": entry["length"],
+            }
+            for number, (entry, start) in enumerate(zip(self._kept, starts, strict=False))
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), self._folder / EPISODES)
 
 
-def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Frame (H, W, C) uint8 at another height and width, without aliasing."""
-    height, width = size
-    shrinks = height <= frame.shape[0] and width <= frame.shape[1]
-    image = Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame)
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.LANCZOS))
-    return pixels.reshape(height, width, frame.shape[2])
+def _tidy(folder: Path) -> None:
+    """Remove what an interruption left half-done, and the folder if that was all."""
+    for file in (folder / _PARTS).glob("*"):
+        if file.suffix == ".partial" or not file.with_suffix(".npz").exists():
+            file.unlink()
+    journal = folder / _JOURNAL
+    if not any((folder / _PARTS).glob("*")) and not (journal.exists() and journal.stat().st_size):
+        shutil.rmtree(folder)
 
 
 def _announce(reader: Reader, path: Path, config: StoreConfig, announce: Callable[[str], object]) -> None:
@@ -262,11 +361,17 @@ def _announce(reader: Reader, path: Path, config: StoreConfig, announce: Callabl
     height, width = config.frame_size or info.frame_shape[:2]
     frame_bytes = height * width * info.frame_shape[2]
     most = "at most " if config.codec != "raw" else ""
-    if info.num_frames is None:
+    num_frames = info.num_frames
+    if num_frames is not None and config.frame_gap is not None:
+        num_frames, most = (
+            min(num_frames, round(num_frames / info.fps / config.frame_gap) + info.num_episodes),
+            "about ",
+        )
+    if num_frames is None:
         announce(f"Writing frames to {path}: {most}{frame_bytes:,} bytes each; their number is not known yet.")
         return
-    total = info.num_frames * frame_bytes
-    announce(f"Writing {info.num_frames:,} frames of {height} x {width} to {path}: {most}{total / 1e6:,.1f} MB.")
+    total = num_frames * frame_bytes
+    announce(f"Writing {num_frames:,} frames of {height} x {width} to {path}: {most}{total / 1e6:,.1f} MB.")
     free = shutil.disk_usage(_existing(path)).free
     if config.codec == "raw" and total > free:
         raise OutputError(

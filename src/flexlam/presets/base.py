@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flexlam.acting.recording import RecordingConfig
 from flexlam.core import catalog
 from flexlam.core.config import Config
-from flexlam.data.store_builder import StoreConfig
+from flexlam.data.parts import StoreConfig
 from flexlam.evaluate.alignment import AlignmentConfig
 from flexlam.evaluate.latency import LatencyConfig
 from flexlam.evaluate.reconstruction import ReconstructionConfig

@@ -11,7 +11,7 @@ from flexlam.bottleneck.prefix import PrefixSampling
 from flexlam.core import catalog
 from flexlam.core.config import Config, component
 from flexlam.core.errors import ConfigError
-from flexlam.data.store_builder import StoreConfig
+from flexlam.data.parts import StoreConfig
 from flexlam.envs.overlay import OverlayConfig
 from flexlam.evaluate.latency import LatencyConfig
 from flexlam.evaluate.returns import ReturnsConfig

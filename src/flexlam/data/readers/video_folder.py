@@ -1,6 +1,5 @@
 """A folder of video files, or a single one: no actions, one episode a file."""
 
-import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,8 +7,10 @@ import numpy as np
 from flexlam.core.errors import DataError
 from flexlam.data import video
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
-from flexlam.data.location import Location, files_below, name_of, task_of
+from flexlam.data.guarded import Limits, Tell, guarded
+from flexlam.data.location import Location, files_below, is_local, name_of, task_of
 
+_LIMITS = Limits(seconds=30)
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 
 
@@ -29,13 +30,16 @@ class VideoFolderReader:
         self._files = sorted(files_below(path, *SUFFIXES))
         if not self._files:
             raise DataError(f"{path} holds no video; expected files ending in {', '.join(SUFFIXES)}.")
-        probes = [self._probe(file) for file in self._files]
-        usable = [probe for probe in probes if not isinstance(probe, DataError)]
+        outcomes = sorted(
+            guarded(_probe, self._files, _LIMITS, isolated=is_local(path)), key=lambda found: found.number
+        )
+        usable = [outcome.result for outcome in outcomes if outcome.error is None]
         if not usable:
-            raise DataError(f"None of the {len(probes)} videos in {path} can be opened. The first: {probes[0]}")
+            first = outcomes[0].error
+            raise DataError(f"None of the {len(outcomes)} videos in {path} can be opened. The first: {first}")
         shape, fps = self._first_shape() or usable[0][0], usable[0][1]
         lengths = [length for _, _, length in usable]
-        self._lengths = [None if isinstance(probe, DataError) else probe[2] for probe in probes]
+        self._lengths = [None if outcome.error else outcome.result[2] for outcome in outcomes]
         self.info = DatasetInfo(
             format="video-folder",
             num_episodes=len(self._files),
@@ -79,15 +83,17 @@ class VideoFolderReader:
 
     def _first_shape(self) -> tuple[int, int, int] | None:
         """Of the first frame that can be decoded: headers do not tell of turned videos."""
-        for file in self._files:
-            with contextlib.suppress(DataError):
-                height, width, channels = video.first_frame(file).shape
-                return height, width, channels
+        for outcome in guarded(_first_shape, self._files, _LIMITS, isolated=is_local(self.path)):
+            if outcome.error is None:
+                shape: tuple[int, int, int] = outcome.result
+                return shape
         return None
 
-    @staticmethod
-    def _probe(file: Location) -> tuple[tuple[int, int, int], float, int | None] | DataError:
-        try:
-            return video.probe(file)
-        except DataError as error:
-            return error
+
+def _probe(file: Location, tell: Tell) -> tuple[tuple[int, int, int], float, int | None]:
+    return video.probe(file)
+
+
+def _first_shape(file: Location, tell: Tell) -> tuple[int, int, int]:
+    height, width, channels = video.first_frame(file).shape
+    return height, width, channels

@@ -7,8 +7,9 @@ from pathlib import Path
 from flexlam.acting.recording import RecordingConfig, record
 from flexlam.core.errors import ConfigError
 from flexlam.core.files import content_hash
+from flexlam.data.parts import StoreConfig
 from flexlam.data.readers import open_dataset
-from flexlam.data.store_builder import StoreConfig, build_store
+from flexlam.data.store_builder import build_store
 from flexlam.envs.base import open_suite
 from flexlam.study.config import StudyConfig
 from flexlam.study.graph import Step
