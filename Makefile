@@ -29,7 +29,8 @@ demo: setup           ## record, train, align and report, in minutes on two CPU 
 test: setup           ## the whole fast suite
 	$(BIN)/python -m pytest -m 'not slow and not gpu'
 
-test-slow: setup
+test-slow: setup      ## what takes minutes: kills, whole studies, Ray
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS),ray]'
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: setup

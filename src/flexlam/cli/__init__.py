@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train policy": ("flexlam.cli.train_policy", "stage 2: a sequence model that predicts codes, from video alone"),
     "train translator": ("flexlam.cli.train_translator", "stage 3: codes to actions, from a few labels"),
     "train joint": ("flexlam.cli.train_joint", "stage 4: let the labels shape the codes too"),
+    "encode": ("flexlam.cli.encode", "codes for every transition of a dataset, as columns for other tools"),
     "eval alignment": ("flexlam.cli.eval_alignment", "action loss and accuracy at every k, beside baselines"),
     "eval reconstruction": ("flexlam.cli.eval_reconstruction", "PSNR and SSIM of decoded frames at every k"),
     "eval returns": ("flexlam.cli.eval_returns", "let the agent act at every k, beside controls and ceilings"),
@@ -31,7 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 _CONTINUE = {
     **dict.fromkeys(("train", "demo"), " The same command with --resume continues."),
-    "study": " The same command continues.",
+    **dict.fromkeys(("study", "encode", "data"), " The same command continues."),
 }
 
 

@@ -42,11 +42,9 @@ class ResumableOutput(Output):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A dataset to read."""
+class Reading:
+    """How a dataset is to be read."""
 
-    path: tyro.conf.Positional[str]
-    """A dataset: a path, or a URL that fsspec opens (hf://, s3://, https://)."""
     camera: str | None = None
     """Which camera, of a dataset with several; the first by default."""
     action_timing: Literal["follows", "precedes"] | None = None
@@ -64,6 +62,14 @@ class Source:
 
         values = {"camera": self.camera, "action_timing": self.action_timing, "fps": self.fps}
         return SourceConfig.parse(values, "the command line")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Reading):
+    """A dataset to read."""
+
+    path: tyro.conf.Positional[str]
+    """A dataset: a path, or a URL that fsspec opens (hf://, s3://, https://)."""
 
 
 @dataclass(frozen=True, kw_only=True)

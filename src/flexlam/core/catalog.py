@@ -47,6 +47,11 @@ CATALOG: dict[str, dict[str, str]] = {
         "per-prefix": "flexlam.translator.serving:PerPrefixTranslator",
         "prefix-ensemble": "flexlam.translator.serving:PrefixEnsembleTranslator",
     },
+    "code-format": {
+        "parquet": "flexlam.export.parquet:ParquetCodes",
+        "lerobot": "flexlam.export.lerobot:LeRobotCodes",
+        "lary": "flexlam.export.lary:LaryCodes",
+    },
     "tracker": {
         "tensorboard": "flexlam.training.trackers:TensorBoardTracker",
         "wandb": "flexlam.training.trackers:WandbTracker",

@@ -4,7 +4,9 @@ Decoders are C code over bytes from anywhere. What they do to a child process is
 """
 
 import contextlib
+import ctypes
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -25,6 +27,8 @@ Work = Callable[[Any, Tell], Any]
 
 if sys.platform == "linux":
     import resource
+
+_PR_SET_PDEATHSIG = 1
 
 
 class Limits(Config):
@@ -113,14 +117,19 @@ def _unguarded(work: Work, items: Sequence[Any], on_told: Callable[[Any], object
 def _start(work: Work, items: Sequence[Any], limits: Limits) -> _Worker:
     context = multiprocessing.get_context("fork")  # the child holds the reader already
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(work, items, limits, theirs, ours), daemon=True)
+    process = context.Process(target=_serve, args=(work, items, limits, theirs, ours, os.getpid()), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _serve(work: Work, items: Sequence[Any], limits: Limits, pipe: Connection, parents: Connection) -> None:
-    """The child: items by their numbers, until the pipe closes."""
+def _serve(
+    work: Work, items: Sequence[Any], limits: Limits, pipe: Connection, parents: Connection, parent: int
+) -> None:
+    """The child: items by their numbers, until the pipe closes or the parent dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a lock that the parent held is free at once
+    if os.getppid() != parent:
+        return
     parents.close()  # or this copy would keep it open, and its end would never be seen
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

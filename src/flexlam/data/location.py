@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from upath import UPath
 
 from flexlam.core.errors import DataError
+from flexlam.core.files import content_hash
 
 if TYPE_CHECKING:
     Location = Path
@@ -95,3 +96,11 @@ def task_of(file: Location, root: Location) -> str:
 def natural_order(name: str | Location) -> list[Any]:
     """A sort key under which "frame_2" comes before "frame_10"."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(name))]
+
+
+def fingerprint(place: Location) -> str:
+    """Hash of the names and sizes of a dataset's files; hidden ones do not count."""
+    files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+    names = {file: name_of(file, place) for file in files}
+    seen = [file for file, name in names.items() if not any(part.startswith(".") for part in name.split("/"))]
+    return content_hash("\n".join(sorted(f"{names[file]} {file.stat().st_size}" for file in seen)).encode())

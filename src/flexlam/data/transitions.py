@@ -62,11 +62,7 @@ class TransitionIndex:
         parts: list[np.ndarray] = []
         for episode in chosen:
             start, length = int(store.episodes.starts[episode]), int(store.episodes.lengths[episode])
-            if gap_seconds is None:
-                steps = np.arange(max(length - gap_steps, 0))
-                later = steps + gap_steps
-            else:
-                steps, later = _pairs_in_seconds(store.times[start : start + length], gap_seconds)
+            steps, later = pairs_of(store.times[start : start + length], gap_steps, gap_seconds)
             task = task_ids[store.episodes.tasks[episode]]
             before = np.where(steps > 0, start + steps - 1, -1)
             columns = (start + steps, start + later, before, np.full_like(steps, episode), steps)
@@ -104,6 +100,14 @@ class TransitionIndex:
         before = store.actions[previous]
         before[previous < 0] = np.nan
         return Transitions(obs, next_obs, torch.from_numpy(store.actions[first]), torch.from_numpy(before))
+
+
+def pairs_of(times: np.ndarray, gap_steps: int, gap_seconds: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (P,) and later steps (P,) of an episode's transitions; a gap in seconds takes the nearest frame."""
+    if gap_seconds is not None:
+        return _pairs_in_seconds(times, gap_seconds)
+    steps = np.arange(max(len(times) - gap_steps, 0))
+    return steps, steps + gap_steps
 
 
 def _pairs_in_seconds(times: np.ndarray, gap: float) -> tuple[np.ndarray, np.ndarray]:

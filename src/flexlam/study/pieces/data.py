@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flexlam.acting.recording import RecordingConfig, record
 from flexlam.core.errors import ConfigError
-from flexlam.core.files import content_hash
+from flexlam.data.location import fingerprint
 from flexlam.data.parts import StoreConfig
 from flexlam.data.readers import open_dataset
 from flexlam.data.store_builder import build_store
@@ -27,7 +27,7 @@ def data_step(config: StudyConfig, recording: RecordingConfig | None = None) -> 
     store, recording = {"store": config.store.model_dump(mode="json")}, recording or config.recording
     if config.dataset is not None:
         open_dataset(config.dataset)
-        settings = {"dataset": _fingerprint(config.dataset), **store}
+        settings = {"dataset": fingerprint(config.dataset), **store}
         return Step("data", partial(_build, config.dataset), settings)
     if recording.behaviour != "random" and not open_suite(recording.suite).has_expert:
         raise ConfigError(
@@ -61,10 +61,3 @@ def _build(dataset: Path, step: Step, folder: Path, parents: list[Path]) -> None
     if store.exists():
         shutil.rmtree(store)
     build_store(open_dataset(dataset), store, StoreConfig.parse(step.settings["store"]), announce=lambda _: None)
-
-
-def _fingerprint(dataset: Path) -> str:
-    names = {file: file.relative_to(dataset).as_posix() for file in dataset.rglob("*") if file.is_file()}
-    seen = {file: name for file, name in names.items() if not any(part.startswith(".") for part in name.split("/"))}
-    listing = "\n".join(sorted(f"{name} {file.stat().st_size}" for file, name in seen.items()))
-    return content_hash(listing.encode())

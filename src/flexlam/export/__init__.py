@@ -1,0 +1,1 @@
+"""Codes and models for other tools."""

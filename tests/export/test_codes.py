@@ -1,0 +1,160 @@
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from dataset_formats import FORMATS, Made, truncate
+from flexlam.core.errors import CheckpointError, ConfigError, DataError, OutputError
+from flexlam.core.files import try_lock
+from flexlam.data import video
+from flexlam.data.location import fingerprint
+from flexlam.data.parts import StoreConfig
+from flexlam.data.readers import open_dataset
+from flexlam.data.store import FrameStore
+from flexlam.data.store_builder import build_store
+from flexlam.export.encoding import read_shard
+from flexlam.lam.model import LatentActionModel
+
+
+def rows(folder):
+    return pq.read_table(folder).to_pylist()
+
+
+def expected(model, made: Made, k=None):
+    """Straight from the model."""
+    lam = LatentActionModel.from_pretrained(model)
+    found = []
+    for number, episode in enumerate(made.episodes):
+        codes = lam.encode(episode.frames[:-1], episode.frames[1:]).indices[:, :k].tolist()
+        found += [(number, step, step + 1, code) for step, code in enumerate(codes)]
+    return found
+
+
+def plain(table):
+    return [(row["episode"], row["step"], row["next_step"], row["codes"]) for row in table]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_transition_of_every_format_has_its_codes(name, made, encode, model, tmp_path):
+    dataset = made(name)
+    report = encode(dataset.path, "out")
+    assert plain(rows(tmp_path / "out")) == expected(model, dataset)
+    assert report.num_episodes == len(dataset.episodes) and not report.skipped
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_store_is_encoded_as_its_dataset(made, encode, tmp_path):
+    dataset = made("lerobot")
+    config = StoreConfig(frame_size=(32, 32))
+    build_store(open_dataset(dataset.path), tmp_path / "store", config, announce=lambda _: None)
+    encode(dataset.path, "a")
+    report = encode(tmp_path / "store", "b")
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    assert report.about["data_hash"] == FrameStore.open(tmp_path / "store").content_hash
+    with pytest.raises(ConfigError, match="which is read in one way"):
+        encode(tmp_path / "store", "c", source={"fps": 3.0})
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_prefix_is_the_first_codes(made, encode, model, tmp_path, k):
+    dataset = made("frame-folder")
+    encode(dataset.path, "out", prefix_length=k)
+    assert plain(rows(tmp_path / "out")) == expected(model, dataset, k)
+
+
+def test_rows_are_traceable(made, encode, model, tmp_path):
+    dataset = made("video-folder")
+    encode(dataset.path, "out", episodes_per_shard=2)
+    files = sorted((tmp_path / "out").glob("*.parquet"))
+    assert [file.name for file in files] == ["codes-000000.parquet", "codes-000001.parquet"]
+    for number, file in enumerate(files):
+        _, about = read_shard(file)
+        assert about["model_hash"] == LatentActionModel.from_pretrained(model).hash
+        assert about["data_hash"] == fingerprint(dataset.path) and about["shard"] == number
+    assert {row["episode_name"] for row in rows(tmp_path / "out")} == {"a/0.mp4", "a/1.mp4", "b/2.mp4"}
+
+
+def test_workers_and_shards_change_no_row(made, encode, tmp_path):
+    dataset = made("video-folder")
+    encode(dataset.path, "one")
+    encode(dataset.path, "many", workers=3, episodes_per_shard=1)
+    assert rows(tmp_path / "one") == rows(tmp_path / "many")
+
+
+def test_frames_of_another_size_are_fitted(made, encode, tmp_path, make_video):
+    make_video(tmp_path / "v/a.mp4", (48, 80))
+    encode(tmp_path / "v", "stretched")
+    encode(tmp_path / "v", "cropped", fit="crop")
+    stretched, cropped = rows(tmp_path / "stretched"), rows(tmp_path / "cropped")
+    assert len(stretched) == len(cropped) and stretched != cropped
+
+
+def test_damaged_and_crashing_episodes_are_left_out_and_listed(made, encode, tmp_path, monkeypatch):
+    dataset = made("video-folder")
+    whole = encode(dataset.path, "whole")
+    truncate(dataset.path / "a/1.mp4", 0.3)
+    decode = video.decode
+
+    def crash(file, *arguments, **options):
+        if getattr(file, "name", "") == "2.mp4":
+            os.abort()
+        return decode(file, *arguments, **options)
+
+    monkeypatch.setattr(video, "decode", crash)
+    report = encode(dataset.path, "out", workers=2)
+    assert set(report.skipped) == {"a/1.mp4", "b/2.mp4"} and report.num_episodes == 1
+    assert "crashed (SIGABRT)" in report.skipped["b/2.mp4"]
+    kept = [row for row in rows(tmp_path / "whole") if row["episode"] == 0]
+    assert rows(tmp_path / "out") == kept and len(kept) < whole.num_rows
+
+
+def test_nothing_to_encode_is_an_error(made, encode, tmp_path):
+    dataset = made("trajectory-npz")
+    for file in dataset.path.rglob("*.npz"):
+        np.savez(file, video=np.zeros((1, 32, 32, 3), np.uint8), actions=np.zeros(1, int))
+    with pytest.raises(DataError, match="no episode is long enough"):
+        encode(dataset.path, "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_requests_are_refused(made, encode, tmp_path):
+    dataset = made("trajectory-npz")
+    with pytest.raises(ConfigError, match="this model has 4 slots"):
+        encode(dataset.path, "out", prefix_length=9)
+    with pytest.raises(CheckpointError):
+        encode(dataset.path, "out", run=str(tmp_path))
+    with pytest.raises(ConfigError, match="no code-format called 'csv'"):
+        encode(dataset.path, "out", format="csv")
+    (tmp_path / ".out.encoding").mkdir(exist_ok=True)
+    with try_lock(tmp_path / ".out.encoding/lock"), pytest.raises(OutputError, match="Another process"):
+        encode(dataset.path, "out")
+
+
+def test_a_killed_run_goes_on(made, encode, model, tmp_path):
+    dataset = made("video-folder")
+    script = f"""
+import os, signal
+from pathlib import Path
+from flexlam.export import encoding, engines
+from flexlam.export.codes import encode_dataset
+original = encoding.encode_shard
+def shard(encoding, number, folder, skip, tell):
+    rows = original(encoding, number, folder, skip, tell)
+    if number == 1:
+        os.kill(os.getppid(), signal.SIGKILL)
+    return rows
+engines.encode_shard = shard
+config = encoding.EncodeConfig(run={str(model)!r}, data={str(dataset.path)!r}, episodes_per_shard=1)
+encode_dataset(config, Path({str(tmp_path / "out")!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == -signal.SIGKILL
+    assert len(list((tmp_path / ".out.encoding/codes").glob("*.parquet"))) >= 2
+    encode(dataset.path, "out", episodes_per_shard=1)
+    assert plain(rows(tmp_path / "out")) == expected(model, dataset)
+    encode(dataset.path, "again", episodes_per_shard=1)
+    files = [sorted((tmp_path / name).iterdir()) for name in ("out", "again")]
+    assert [a.read_bytes() for a in files[0]] == [b.read_bytes() for b in files[1]]
