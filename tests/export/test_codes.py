@@ -18,6 +18,8 @@ from flexlam.data.store import FrameStore
 from flexlam.data.store_builder import build_store
 from flexlam.export.encoding import read_shard
 from flexlam.lam.model import LatentActionModel
+from flexlam.training.fit import FitConfig
+from flexlam.training.translator import TranslatorRunConfig, train_translator_by_hand
 
 
 def rows(folder):
@@ -158,3 +160,20 @@ encode_dataset(config, Path({str(tmp_path / "out")!r}))
     encode(dataset.path, "again", episodes_per_shard=1)
     files = [sorted((tmp_path / name).iterdir()) for name in ("out", "again")]
     assert [a.read_bytes() for a in files[0]] == [b.read_bytes() for b in files[1]]
+
+
+def test_a_translators_actions_stand_beside_the_codes(made, encode, model, tmp_path):
+    dataset = made("video-folder")
+    config = StoreConfig(frame_size=(32, 32))
+    build_store(open_dataset(dataset.path), tmp_path / "store", config, announce=lambda _: None)
+    lines = ["path,frame,action", *(f"a/{i % 2}.mp4,{i},{('left', 'right')[i % 2]}" for i in range(8))]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    settings = TranslatorRunConfig(fit=FitConfig(max_steps=40))
+    train_translator_by_hand(settings, model, tmp_path / "store", tmp_path / "labels.csv", tmp_path / "translator")
+    report = encode(dataset.path, "out", translator=str(tmp_path / "translator"), prefix_length=2)
+    table = pq.read_table(tmp_path / "out")
+    assert set(table["action"].to_pylist()) <= {"left", "right"}
+    assert [("left", "right")[int(i)] for i in table["action_0"].to_pylist()] == table["action"].to_pylist()
+    assert report.about["action_spec"]["names"] == ["left", "right"] and report.about["translator_hash"]
+    encode(dataset.path, "plain", prefix_length=2)
+    assert table.drop_columns(["action", "action_0"]).equals(pq.read_table(tmp_path / "plain"))

@@ -8,12 +8,18 @@ from flexlam.core.errors import CheckpointError, DataError
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.labels import LabelBudget, LabelSet
 from flexlam.data.store import FrameStore
+from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.decoders.regression import RegressionDecoder
 from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.labelled import Labelled, encode_labelled
 from flexlam.training.pairs import PairConfig, load_pairs
-from flexlam.training.translator import TranslatorProblem, TranslatorRunConfig, train_translator
+from flexlam.training.translator import (
+    TranslatorProblem,
+    TranslatorRunConfig,
+    train_translator,
+    train_translator_by_hand,
+)
 from flexlam.translator.base import HourglassConfig
 from flexlam.translator.model import load_translator
 from flexlam.translator.serving import PerPrefixTranslator, PrefixSampledTranslator
@@ -133,3 +139,29 @@ def test_fixed_codes_can_have_the_prefix_dropout_of_flexlam_as_a_control() -> No
     kept = (filled == labels.latents).all(-1).sum(-1).flatten()
     assert set(kept.tolist()) == {0, 1, 2, 3, 4}
     assert torch.allclose(filled[(filled != labels.latents).all(-1)][0], labels.latents.mean((0, 1)))
+
+
+def test_labels_written_by_hand_are_enough(store: FrameStore, learned: RunFolder, tmp_path: Path) -> None:
+    """Actions of a recording, copied into a file, teach what they teach as columns."""
+    index = TransitionIndex.build(store)
+    rows = np.random.default_rng(0).permutation(len(index))[:200]
+    names = np.array(DISCRETE.names)
+    chosen = names[store.actions[index.first[rows], 0].astype(int)]
+    lines = [
+        f"{store.episodes.names[index.episode[row]]},{index.step[row]},{action}"
+        for row, action in zip(rows, chosen, strict=True)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,frame,action", *lines]) + "\n")
+    run = train_translator_by_hand(CONFIG, learned.path, store.path, tmp_path / "labels.csv", tmp_path / "run")
+    model = LatentActionModel.from_pretrained(learned.model)
+    translator = load_translator(run.path, model.hash)
+    assert not translator.config.use_prev_action and translator.codec.spec.names == tuple(sorted(names))
+    others = np.setdiff1d(np.arange(len(index)), rows)[:300]
+    batch = index.batch(store, others)
+    latents = model.encode(batch.obs, batch.next_obs).latents
+    none = torch.full((len(others), 1), float("nan"))
+    with torch.inference_mode():
+        guessed = translator.codec.predict(translator(latents, none, model.num_slots, torch.zeros(len(others), 0)))
+    right = np.array(sorted(names))[guessed[:, 0].long().numpy()] == names[batch.action[:, 0].long().numpy()]
+    assert right.mean() > 0.5, "five choices: chance is a fifth"
+    assert (run.path / "labels.csv").read_text() == (tmp_path / "labels.csv").read_text()

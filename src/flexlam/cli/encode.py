@@ -28,6 +28,8 @@ class Encode(Decoding, Output, Reading):
     """parquet: a row a transition; lerobot: a copy of the dataset with a feature latent_action; lary: npz files."""
     prefix_length: int | None = None
     """k, the number of slots to keep; all by default."""
+    translator: Path | None = None
+    """A translator of the run's codes (flexlam train translator); its actions stand beside the codes."""
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     """How frames of another shape are brought to the model's: as its training data were."""
     engine: Literal["local", "ray"] = "local"
@@ -47,7 +49,9 @@ def run(prog: str, arguments: Sequence[str]) -> None:
 
     names = ("data", "prefix_length", "fit", "episodes_per_shard", "device")
     values = {name: getattr(options, name) for name in names}
-    config = EncodeConfig.parse({**values, "run": str(options.run), "source": options.config()}, "the command line")
+    values |= {"run": str(options.run), "source": options.config()}
+    values |= {"translator": None if options.translator is None else str(options.translator)}
+    config = EncodeConfig.parse(values, "the command line")
     with progress(0, "Encoded", "transition") as bar:
         report = encode_dataset(
             config,

@@ -15,15 +15,24 @@ class TrainTranslator(Output):
     lam: Path
     """Run folder of the latent action model (flexlam train lam or joint)."""
     data: Path
-    """Frame store with actions; the labels are drawn from its training episodes."""
+    """Frame store with actions; the labels are drawn from its training episodes. Without actions: see --label-file."""
+    label_file: str | None = None
+    """A few labels for video without actions: csv or parquet with path, time (or frame) and the action."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:
     """Parse and fit."""
     options, settings = parse_with_preset(TrainTranslator, "translator", prog, arguments)
-    from flexlam.training.translator import train_translator
+    from flexlam.data.location import located
+    from flexlam.training.translator import train_translator, train_translator_by_hand
 
-    done = train_translator(settings, options.lam, options.data, options.out, options.overwrite)
+    if options.label_file is None:
+        done = train_translator(settings, options.lam, options.data, options.out, options.overwrite)
+    else:
+        labels = located(options.label_file)
+        done = train_translator_by_hand(
+            settings, options.lam, options.data, labels, options.out, overwrite=options.overwrite
+        )
     fit = done.read_json("fit.json")
     losses = ", ".join(f"{loss:.3f}" for loss in fit["heldout_loss"])
     print(f"Held-out loss inside the labels: {losses}.\nTranslator: {done.model}")

@@ -26,6 +26,8 @@ from flexlam.data.store import MANIFEST, FrameStore
 from flexlam.data.store_reader import StoreReader
 from flexlam.data.transitions import pairs_of
 from flexlam.training.runs import open_lam
+from flexlam.translator.model import load_translator, read_hash
+from flexlam.translator.serving import Translator
 
 FORMAT_VERSION = 1
 METADATA_KEY = b"flexlam"
@@ -44,6 +46,8 @@ class EncodeConfig(Config):
     """How the dataset is to be read."""
     prefix_length: int | None = Field(default=None, ge=1)
     """k, the number of slots to keep; None keeps all K."""
+    translator: str | None = None
+    """A translator of the run's codes, fitted without the previous action; its actions stand beside the codes."""
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     """How frames of another shape are brought to the model's; take what the model's training data were made with."""
     episodes_per_shard: int = Field(default=32, ge=1)
@@ -63,6 +67,8 @@ class EpisodeCodes:
     """(P,) int32, steps of the later frames."""
     codes: np.ndarray
     """(P, k) integers."""
+    actions: np.ndarray | None = None
+    """(P, A) float32, what a translator makes of the codes."""
 
 
 class Encoding:
@@ -97,7 +103,24 @@ class Encoding:
 
     def open(self) -> None:
         """Open the model and the data now, and not when they are first needed."""
-        _ = self.reader, self._opened
+        _ = self.reader, self._opened, self.translator
+
+    @cached_property
+    def translator(self) -> Translator | None:
+        """Codes to actions, where one is given."""
+        if self.config.translator is None:
+            return None
+        found = load_translator(Path(self.config.translator), self._opened[1].hash)
+        if found.config.use_prev_action:
+            raise ConfigError(
+                f"The translator {self.config.translator} reads the previous action, which video does not tell. "
+                "Fit one without it: flexlam train translator with --translator.use-prev-action False, or --label-file."
+            )
+        if found.config.use_obs:
+            raise ConfigError(
+                f"The translator {self.config.translator} reads frames, too; fit one that reads codes alone."
+            )
+        return found
 
     @property
     def prefix_length(self) -> int:
@@ -127,6 +150,8 @@ class Encoding:
             "codebook_size": model.quantizer.codebook_size,
             "gap_steps": run.pairs.gap_steps,
             "gap_seconds": run.pairs.gap_seconds,
+            **({} if self.translator is None else {"action_spec": self.translator.codec.spec.model_dump(mode="json")}),
+            **({} if self.translator is None else {"translator_hash": read_hash(Path(str(self.config.translator)))}),
         }
 
     def latents(self, indices: torch.Tensor) -> torch.Tensor:
@@ -151,10 +176,15 @@ class Encoding:
         k = self.prefix_length
         dtype = np.int16 if model.quantizer.codebook_size <= np.iinfo(np.int16).max else np.int32
         codes = np.zeros((len(first), k), dtype)
+        num_dims = 0 if self.translator is None else self.translator.codec.spec.num_dims
+        actions = np.zeros((len(first), num_dims), np.float32)
         for start, obs, next_obs in self._pairs(episode, first, second, model.frame_shape, tell):
-            indices = model.encode(obs, next_obs).indices[:, :k]
-            codes[start : start + len(obs)] = indices.cpu().numpy()
-        return EpisodeCodes(episode, first.astype(np.int32), second.astype(np.int32), codes)
+            found, rows = model.encode(obs, next_obs), slice(start, start + len(obs))
+            codes[rows] = found.indices[:, :k].cpu().numpy()
+            if self.translator is not None:
+                actions[rows] = _translate(self.translator, found.latents.cpu(), k)
+        both = first.astype(np.int32), second.astype(np.int32)
+        return EpisodeCodes(episode, *both, codes, actions if num_dims else None)
 
     def _pairs(
         self,
@@ -203,7 +233,8 @@ def encode_shard(
             found.append(encoding.encode(episode, lambda count: tell(("done", count))))
         except DataError as error:
             skipped[episode.index] = {"name": episode.name, "reason": str(error)}
-    table = _table(found, encoding.prefix_length)
+    spec = None if encoding.translator is None else encoding.translator.codec.spec
+    table = _table(found, encoding.prefix_length, spec.names if spec is not None and len(spec.num_choices) == 1 else ())
     about = json.dumps({**encoding.about, "shard": number, "skipped": skipped})
     path = shard_file(folder, number)
     with explain_write_errors(path):
@@ -236,11 +267,16 @@ def is_store(place: Location) -> bool:
     return (place / MANIFEST).is_file()
 
 
-def _table(found: Sequence[EpisodeCodes], k: int) -> pa.Table:
+def _table(found: Sequence[EpisodeCodes], k: int, names_of_choices: Sequence[str]) -> pa.Table:
     lengths = [len(part.first) for part in found]
     codes = np.concatenate([part.codes for part in found]) if found else np.zeros((0, k), np.int16)
     flat = pa.array(np.ascontiguousarray(codes).ravel())
     names = np.repeat(np.array([part.episode.name for part in found], object), lengths)
+    actions = [part.actions for part in found if part.actions is not None]
+    columns = {f"action_{i}": pa.array(column) for i, column in enumerate(np.concatenate(actions).T)} if actions else {}
+    if actions and names_of_choices:
+        choices = np.concatenate(actions)[:, 0].astype(int)
+        columns["action"] = pa.array([names_of_choices[choice] for choice in choices])
     return pa.table(
         {
             "episode": pa.array(np.repeat(np.array([part.episode.index for part in found], np.int32), lengths)),
@@ -248,8 +284,17 @@ def _table(found: Sequence[EpisodeCodes], k: int) -> pa.Table:
             "step": pa.array(_join([part.first for part in found])),
             "next_step": pa.array(_join([part.second for part in found])),
             "codes": pa.FixedSizeListArray.from_arrays(flat, k),
+            **columns,
         }
     )
+
+
+@torch.inference_mode()
+def _translate(translator: Translator, latents: torch.Tensor, k: int) -> np.ndarray:
+    """The most likely actions (P, A) of latents (P, K, D)."""
+    none = torch.full((len(latents), translator.codec.spec.num_dims), float("nan"))
+    actions: np.ndarray = translator.codec.predict(translator(latents, none, k, torch.zeros(len(latents), 0))).numpy()
+    return actions
 
 
 def _join(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -77,3 +77,20 @@ def encode_labelled(model: LatentActionModel, store: FrameStore, index: Transiti
         actions.append(batch.action)
         obs.append(thumbnails(frames_to_images(batch.obs)))
     return Labelled(torch.cat(latents), torch.cat(prev_actions), torch.cat(actions), torch.cat(obs))
+
+
+def encode_with_actions(
+    model: LatentActionModel, store: FrameStore, index: TransitionIndex, rows: np.ndarray, actions: np.ndarray
+) -> Labelled:
+    """Encode transitions whose actions (N, A) come from elsewhere; no previous action is known.
+
+    Raises:
+        DataError: a frame is damaged.
+    """
+    latents, obs = [], []
+    for start in range(0, len(rows), _CHUNK):
+        batch = index.batch(store, rows[start : start + _CHUNK], with_actions=False)
+        latents.append(model.encode(batch.obs, batch.next_obs).latents.cpu())
+        obs.append(thumbnails(frames_to_images(batch.obs)))
+    action = torch.from_numpy(actions.astype(np.float32))
+    return Labelled(torch.cat(latents), torch.full_like(action, float("nan")), action, torch.cat(obs))

@@ -47,13 +47,7 @@ def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int]
     Raises:
         DataError: no usable store, frames of another shape, or no transitions in one of the sets.
     """
-    store = FrameStore.open(data)
-    if frame_shape is not None and tuple(store.frame_shape) != tuple(frame_shape):
-        raise DataError(
-            f"{data} holds frames of {_times(store.frame_shape)}; the model was trained on {_times(frame_shape)}. "
-            "Build the store again with: flexlam data convert DATASET --out STORE "
-            f"--frame-size {frame_shape[0]} {frame_shape[1]}"
-        )
+    store = open_store(data, frame_shape)
     splits = split_episodes(store, config.split, config.split_seed)
     chosen = {"training": splits.train, "validation": splits.validation, "test": splits.test}
     for share, (name, episodes) in zip(config.split, chosen.items(), strict=True):
@@ -66,6 +60,22 @@ def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int]
     steps = 1 if config.gap_seconds else config.gap_steps
     sets = (TransitionIndex.build(store, steps, config.gap_seconds, episodes) for episodes in chosen.values())
     return SplitPairs(store, *sets)
+
+
+def open_store(data: Path, frame_shape: tuple[int, int, int] | None = None) -> FrameStore:
+    """Open a frame store; `frame_shape` is that of the model which will read it.
+
+    Raises:
+        DataError: no usable store, or frames of another shape.
+    """
+    store = FrameStore.open(data)
+    if frame_shape is not None and tuple(store.frame_shape) != tuple(frame_shape):
+        raise DataError(
+            f"{data} holds frames of {_times(store.frame_shape)}; the model was trained on {_times(frame_shape)}. "
+            "Build the store again with: flexlam data convert DATASET --out STORE "
+            f"--frame-size {frame_shape[0]} {frame_shape[1]}"
+        )
+    return store
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config, component
-from flexlam.core.files import check_output_folder
+from flexlam.core.files import check_output_folder, write_bytes
 from flexlam.core.machine import Device, choose_device, single_thread
 from flexlam.core.run_folder import RunFolder
+from flexlam.data.label_file import read_labels
 from flexlam.data.labels import LabelBudget, choose_labels
+from flexlam.data.location import Location, read_bytes
+from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.hourglass import HourglassStack
 from flexlam.training.fit import Fit, FitConfig, fit_with_folds, seeded
-from flexlam.training.labelled import Labelled, encode_labelled, require_actions
-from flexlam.training.pairs import load_pairs
+from flexlam.training.labelled import Labelled, encode_labelled, encode_with_actions, require_actions
+from flexlam.training.pairs import load_pairs, open_store
 from flexlam.training.runs import open_lam
 from flexlam.translator.base import TranslatorConfig
 from flexlam.translator.model import build_translator, save_translator
@@ -149,6 +152,34 @@ def fit_translator(
     problem = TranslatorProblem(config, spec, model, labels, seed, prefix_dropout)
     with single_thread():
         return fit_with_folds(problem, len(labels), fit, seed)
+
+
+def train_translator_by_hand(
+    config: TranslatorRunConfig, lam: Path, data: Path, label_file: Location, out: Path, overwrite: bool = False
+) -> RunFolder:
+    """Run stage 3 on every label of a file (data/label_file.py) beside a store without actions.
+
+    No previous action is known there, so the translator reads codes alone.
+
+    Raises:
+        DataError, CheckpointError, OutputError, TrainingError: see those.
+    """
+    lam_run, model = open_lam(lam, choose_device(config.device))
+    store = open_store(data, model.frame_shape)
+    gap = lam_run.pairs
+    index = TransitionIndex.build(store, 1 if gap.gap_seconds else gap.gap_steps, gap.gap_seconds)
+    labels = read_labels(label_file, store, index)
+    check_output_folder(out, overwrite)
+    translator = config.translator.model_copy(update={"use_prev_action": False})
+    config = config.model_copy(update={"translator": translator, "labels": LabelBudget(count=len(labels))})
+    codes = encode_with_actions(model, store, index, labels.rows, labels.actions)
+    fit = fit_translator(translator, labels.spec, model, codes, config.fit, config.seed)
+    parents = {"lam": model.hash or "", "data": store.content_hash}
+    run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
+    write_bytes(run.path / f"labels{label_file.suffix.lower()}", read_bytes(label_file))
+    run.write_json("fit.json", {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss})
+    save_translator(fit.model, run.model, model.hash or "", data_hash=store.content_hash)
+    return run
 
 
 def train_translator(

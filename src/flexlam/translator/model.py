@@ -46,14 +46,29 @@ def save_translator(translator: Translator, path: Path, lam_hash: str, **state: 
     return write_bundle(path, KIND, description.model_dump(mode="json"), tensors, {"lam_hash": lam_hash, **state})
 
 
+def _bundle_of(path: Path) -> Path:
+    if not (path / "run.json").exists():
+        return path
+    # of stage 3, or of stage 4, which keeps its model apart
+    return path / "translator" if (path / "translator").exists() else path / "model"
+
+
+def read_hash(path: Path) -> str:
+    """Content hash of a translator (a bundle, or that of a run folder).
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    return read_bundle(_bundle_of(path), KIND).hash
+
+
 def load_translator(path: Path, lam_hash: str | None) -> Translator:
     """Load a translator (a bundle, or that of a run folder) for the model with the given hash, in evaluation mode.
 
     Raises:
         CheckpointError: missing or damaged, or trained on the codes of another model.
     """
-    if (path / "run.json").exists():  # of stage 3, or of stage 4, which keeps its model apart
-        path = path / "translator" if (path / "translator").exists() else path / "model"
+    path = _bundle_of(path)
     bundle = read_bundle(path, KIND)
     if bundle.state["lam_hash"] != lam_hash:
         raise CheckpointError(
