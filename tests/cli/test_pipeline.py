@@ -250,3 +250,16 @@ def test_help_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("usage: ") == len(VERBS) + 1
+
+
+def test_encode_and_report_by_command(world: World, tmp_path: Path) -> None:
+    said = run("encode", world.lam, "--data", world.store, "--out", tmp_path / "codes", "--prefix-length", 2, "--quiet")
+    assert said.code == 0 and "2 of" in said.out and not said.err
+    assert pq.read_table(tmp_path / "codes")["codes"].type.list_size == 2
+    again = run("encode", world.lam, "--data", world.store, "--out", tmp_path / "codes", "--quiet")
+    assert again.code == 2 and "already holds something" in again.err
+    report = tmp_path / "report.html"
+    assert run("report", world.lam, "--data", world.store, "--out", report).code == 0
+    assert "<!doctype html>" in report.read_text()
+    assert run("report", world.lam, "--data", world.store, "--out", report).code == 2
+    assert run("report", world.lam, "--data", world.store, "--out", tmp_path / "report").code == 2

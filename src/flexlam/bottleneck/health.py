@@ -83,7 +83,8 @@ def judge(
 ) -> Health:
     """Weigh the evidence.
 
-    `history` holds (step, full-code error over copy error) of every evaluation so far, this one included.
+    `history` holds (step, full-code error over copy error) of every evaluation so far, this one included; nothing of a
+    model whose training is not known, and is then not judged.
     """
     verdict, reason = _verdict(slots, prefix_curve, shuffle_ratio, history)
     bits_used = sum(slot.bits for slot in slots)
@@ -102,7 +103,7 @@ def _verdict(
     if typical < MIN_PERPLEXITY:
         return "collapsed", f"half of the slots take one code or nearly so (median perplexity {typical:.1f})"
     gain = 1 - curve[max(curve)] / max(curve[min(curve)], 1e-12)
-    fall = recent_fall(history)
+    fall = recent_fall(history) if history else 0.0
     if fall is None:
         return "still learning", "too early to tell: fewer than three evaluations"
     if fall < -MAX_RECENT_FALL:
@@ -118,7 +119,8 @@ def _verdict(
             return "collapsed", f"the decoder hardly uses the codes: {carry}"
         return "still learning", f"the decoder hardly uses the codes yet: {carry}; the error {trend}"
     if settled or (gain >= READY_GAIN and shuffle_ratio >= READY_SHUFFLE_RATIO):
-        return "ready to align", f"{carry}; the error {'has ' if settled else ''}{trend}"
+        seen = f"; the error {'has ' if settled else ''}{trend}" if history else ""
+        return "ready to align", f"{carry}{seen}"
     return "still learning", f"{carry}; the error {trend}"
 
 

@@ -26,7 +26,7 @@ from flexlam.data.store import MANIFEST, FrameStore
 from flexlam.data.store_reader import StoreReader
 from flexlam.data.transitions import pairs_of
 from flexlam.training.runs import open_lam
-from flexlam.translator.model import load_translator, read_hash
+from flexlam.translator.model import load_code_translator, read_hash
 from flexlam.translator.serving import Translator
 
 FORMAT_VERSION = 1
@@ -110,17 +110,7 @@ class Encoding:
         """Codes to actions, where one is given."""
         if self.config.translator is None:
             return None
-        found = load_translator(Path(self.config.translator), self._opened[1].hash)
-        if found.config.use_prev_action:
-            raise ConfigError(
-                f"The translator {self.config.translator} reads the previous action, which video does not tell. "
-                "Fit one without it: flexlam train translator with --translator.use-prev-action False, or --label-file."
-            )
-        if found.config.use_obs:
-            raise ConfigError(
-                f"The translator {self.config.translator} reads frames, too; fit one that reads codes alone."
-            )
-        return found
+        return load_code_translator(Path(self.config.translator), self._opened[1].hash)
 
     @property
     def prefix_length(self) -> int:

@@ -42,7 +42,8 @@ class RolloutClip:
     """(T, k) whole numbers; None for whoever acts without codes."""
     actions: list[str]
     """T names."""
-    episode_return: float
+    episode_return: float | None
+    """None of a recording that is only read."""
     frames_per_second: float = 8.75
 
 
@@ -144,12 +145,14 @@ def _figure(clip: RolloutClip) -> str:
     first = _webp([_picture(clip, min(_WINDOW, shown) - 1)], clip.frames_per_second, _QUALITIES[0])
     count = f"{shown} steps" if shown == len(clip.frames) else f"first {shown} of {len(clip.frames)} steps"
     strip = "" if clip.codes is None or not clip.codes.shape[1] else ", the predicted codes below the frame"
-    words = f"{clip.method} acting in {clip.task}, {count}{strip}; return {clip.episode_return:.4g}."
+    earned = "" if clip.episode_return is None else f"return {clip.episode_return:.4g}"
+    does = "recorded" if clip.episode_return is None else "acting"
+    words = f"{clip.method} {does} in {clip.task}, {count}{strip}{f'; {earned}' if earned else ''}."
     return (
         f'<details class="clip" open><summary>{escape(clip.task)} · {escape(clip.method)}</summary><picture>'
         f'<source media="print, (prefers-reduced-motion: reduce)" srcset="{_uri(first)}">'
         f'<img src="{_uri(data)}" width="{width}" height="{height}" alt="{escape(words)}"></picture>'
-        f"<small>return {clip.episode_return:.4g} · {count}</small></details>"
+        f"<small>{' · '.join(part for part in (earned, count) if part)}</small></details>"
     )
 
 

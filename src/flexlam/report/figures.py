@@ -41,8 +41,9 @@ def quality_figures(results: Results) -> list[str]:
     """PSNR, action loss and accuracy over prefix length, baselines as lines; only what was measured."""
     figures = [
         _quality(results, "psnr", "Decoded next frame", "PSNR in dB; higher is better"),
-        _quality(results, "action_loss", "Translator, loss", "Action loss; lower is better"),
     ]
+    if results.aligned:
+        figures.append(_quality(results, "action_loss", "Translator, loss", "Action loss; lower is better"))
     if all(row.action_accuracy is not None for row in results.rows):
         note = "Share of right actions in %; higher is better"
         figures.append(_quality(results, "action_accuracy", "Translator, accuracy", note, scale=100))

@@ -32,12 +32,12 @@ def headline(results: Results) -> list[str]:
         f"From {empty.k} to {full.k} retained slots, the PSNR of the decoded next frame {direction} "
         f"from *{empty.psnr:.1f}* to *{full.psnr:.1f} dB*."
     )
-    return [*_acting(results), decoded, *_translation(results)]
+    return [*_acting(results), decoded, *(_translation(results) if results.aligned else ())]
 
 
 def facts(results: Results, health: HealthSummary) -> list[Fact]:
     """Figures for a glance."""
-    full, empty, previous = results.rows[-1], results.rows[0], results.baselines["previous_action"]
+    full, empty = results.rows[-1], results.rows[0]
     found = _acting_facts(results)
     found += [
         Fact(
@@ -46,20 +46,21 @@ def facts(results: Results, health: HealthSummary) -> list[Fact]:
             f"{full.psnr - empty.psnr:+.1f} dB over k = {empty.k}",
         )
     ]
+    found += _translation_facts(results) if results.aligned else []
+    share = f"{health.bits_used:.0f} of {health.bits_nominal:.0f}"
+    found.append(Fact("Bits used (upper bound)", share, f"per transition, {len(health.slots)} slots"))
+    return found
+
+
+def _translation_facts(results: Results) -> list[Fact]:
+    full, previous = results.full, results.baselines["previous_action"]
     loss = with_stderr(full.action_loss, full.action_loss_stderr, 3)
-    found.append(
-        Fact(
-            f"Action loss, {results.num_labels} labels",
-            loss,
-            f"previous-action table {_loss(previous.action_loss)}",
-        )
-    )
+    name, note = f"Action loss, {results.num_labels} labels", f"previous-action table {_loss(previous.action_loss)}"
+    found = [Fact(name, loss, note)]
     if full.action_accuracy is not None:
         repeat = results.baselines.get("repeat_previous", previous).action_accuracy
         accuracy = f"{100 * full.action_accuracy:.1f} %"
         found.append(Fact("Actions told right", accuracy, f"repeating the previous {_percent(repeat)}"))
-    share = f"{health.bits_used:.0f} of {health.bits_nominal:.0f}"
-    found.append(Fact("Bits used (upper bound)", share, f"per transition, {len(health.slots)} slots"))
     return found
 
 
@@ -132,6 +133,7 @@ def _comparisons(task: TaskReturns) -> str:
 
 def _translation(results: Results) -> list[str]:
     full, previous = results.full, results.baselines["previous_action"]
+    assert full.action_loss is not None  # asked of aligned results alone
     draws = f", over {results.num_draws} draws of them" if results.num_draws and results.num_draws > 1 else ""
     sentences = []
     if previous.action_loss is not None:
@@ -155,6 +157,7 @@ def _place(results: Results, other: float, other_stderr: float | None) -> str:
     pair = results.comparisons.get("previous_action")
     if pair is not None:
         return compare(-pair.loss_difference, pair.stderr, 0.0, None)
+    assert results.full.action_loss is not None
     return compare(results.full.action_loss, results.full.action_loss_stderr, other, other_stderr)
 
 

@@ -62,7 +62,6 @@ class PrefixRow(PrefixScore):
     """One prefix length with everything that a report shows."""
 
     psnr: float
-    action_loss: float
 
 
 class Comparison(_Lenient):
@@ -169,7 +168,7 @@ class Latency(_Lenient):
 
 
 class Results(_Lenient):
-    """results.json of a demo."""
+    """results.json of a demo; or of a model alone, without anything about labels."""
 
     schema_version: int
     kind: str
@@ -180,10 +179,10 @@ class Results(_Lenient):
     parent_hashes: dict[str, str | None] = {}
     machine: dict[str, Any]
     rows: list[PrefixRow] = Field(min_length=2)
-    baselines: dict[str, Score]
-    translator: str
+    baselines: dict[str, Score] = {}
+    translator: str = ""
     decoder: str
-    num_labels: int
+    num_labels: int = 0
     tasks: list[str] = []
     num_draws: int | None = None
     num_actions: int | None = None
@@ -210,14 +209,21 @@ class Results(_Lenient):
                 f"{', '.join(map(str, SCHEMA_VERSIONS))}. Measure again with this version of flexlam."
             )
         missing = [name for name in NEEDED_BASELINES if name not in results.baselines]
-        if missing:
+        if missing and results.aligned:
             raise ConfigError(
                 f"No report can be made from results.json: baselines lacks {', '.join(missing)}; "
                 f"expected {', '.join(NEEDED_BASELINES)}."
             )
+        if results.aligned and not (results.num_labels and results.translator):
+            raise ConfigError("No report can be made from results.json: it names no translator or no num_labels.")
         baselines = results.baselines | ({"copy": results.copied} if results.copied else {})
         rows = sorted(results.rows, key=lambda row: row.k)
         return results.model_copy(update={"rows": rows, "baselines": baselines})
+
+    @property
+    def aligned(self) -> bool:
+        """Whether codes were translated to actions."""
+        return any(row.action_loss is not None for row in self.rows)
 
     @property
     def full(self) -> PrefixRow:

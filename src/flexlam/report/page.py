@@ -147,10 +147,13 @@ def _latency(latency: Latency | None) -> str:
 def _clips(clips: Sequence[RolloutClip]) -> str:
     if not clips:
         return ""
+    recorded = all(clip.episode_return is None for clip in clips)
+    frames = "Frames as they were recorded" if recorded else "Frames of the environment as the agent saw them"
+    codes = "the codes of the last transitions" if recorded else "the codes it predicted in the last steps"
+    action = "what the translator reads in them" if recorded else "the action it took"
     note = (
-        "Frames of the environment as the agent saw them. Below each, the codes it predicted in the last steps: a "
-        "column a step, the newest wide at the right, a row a slot; the same code of a slot always has the same "
-        "colour. Then the action it took. Closing a clip stops it."
+        f"{frames}. Below each, {codes}: a column a step, the newest wide at the right, a row a slot; the same code of "
+        f"a slot always has the same colour. Then {action}. Closing a clip stops it."
     )
     return _section("Clips", note, clips_html(clips))
 
@@ -178,6 +181,9 @@ def _quality(results: Results) -> str:
 
 
 def _table(results: Results) -> str:
+    if not results.aligned:
+        note = f"Held-out transitions; decoder “{results.decoder}”. Bits are the nominal capacity of k slots."
+        return _section("Measured values", note, _tables(results_table(results)))
     num_actions = results.num_actions or len(results.action_names)
     count = f" over {num_actions} actions" if num_actions else ""
     test = "Held-out transitions" + (f" ({results.num_test:,} for the translator)" if results.num_test else "")

@@ -1,6 +1,7 @@
 """What the page pictures: decoded prefixes, predicted transitions, an agent at play."""
 
 import numpy as np
+import torch
 
 from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.action import ActionSpec
@@ -15,8 +16,10 @@ from flexlam.report.predictions import PredictedTransition
 from flexlam.report.sweeps import PrefixSweep
 from flexlam.training.labelled import require_actions
 from flexlam.training.pairs import SplitPairs
+from flexlam.translator.serving import Translator
 
 _NUM_SWEEPS = 3  # pictured transitions of each task
+_CLIP_STEPS = 120
 
 
 def prefix_sweeps(lam: LatentActionModel, pairs: SplitPairs, seed: int) -> list[PrefixSweep]:
@@ -66,6 +69,31 @@ def rollout_clips(acted: Acted, pairs: SplitPairs) -> list[RolloutClip]:
                 episode.episode_return,
                 pairs.store.fps,
             )
+        )
+    return clips
+
+
+@torch.inference_mode()
+def read_clips(lam: LatentActionModel, pairs: SplitPairs, translator: Translator | None) -> list[RolloutClip]:
+    """Of each task the beginning of a test episode, with its codes and what a translator of codes reads in them."""
+    clips = []
+    for number, task in enumerate(pairs.test.tasks):
+        rows = np.flatnonzero(pairs.test.task == number)
+        if not len(rows):
+            continue
+        rows = rows[pairs.test.episode[rows] == pairs.test.episode[rows[0]]][:_CLIP_STEPS]
+        batch = pairs.test.batch(pairs.store, rows, with_actions=False)
+        codes = lam.encode(batch.obs, batch.next_obs)
+        actions = [""] * len(rows)
+        if translator is not None:
+            none = torch.full((len(rows), translator.codec.spec.num_dims), float("nan"))
+            outputs = translator(codes.latents.cpu(), none, lam.num_slots, torch.zeros(len(rows), 0))
+            actions = [
+                action_name(action, translator.codec.spec) for action in translator.codec.predict(outputs).numpy()
+            ]
+        name = pairs.store.episodes.names[pairs.test.episode[rows[0]]]
+        clips.append(
+            RolloutClip(task, name, batch.obs.numpy(), codes.indices.cpu().numpy(), actions, None, pairs.store.fps)
         )
     return clips
 

@@ -108,9 +108,9 @@ def log_health(model: LatentActionModel, pairs: SplitPairs, seed: int, run: RunF
 
 @torch.inference_mode()
 def measure_health(
-    model: LatentActionModel, pairs: SplitPairs, seed: int, history: list[tuple[int, float]], step: int
+    model: LatentActionModel, pairs: SplitPairs, seed: int, history: list[tuple[int, float]] | None, step: int
 ) -> Health:
-    """Look at the codes of a fixed sample of validation transitions."""
+    """Look at the codes of a fixed sample of validation transitions; without a history training is not judged."""
     rows = numpy_generator(seed, "health").permutation(len(pairs.validation))[:_NUM_CODED]
     indices: list[Tensor] = []
     errors: dict[int, float] = {}
@@ -134,7 +134,7 @@ def measure_health(
         model.num_slots * model.bits_per_slot,
         curve,
         shuffled / max(errors[model.num_slots], 1e-12),
-        [*history, (step, full)],
+        () if history is None else [*history, (step, full)],
     )
 
 

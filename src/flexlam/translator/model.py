@@ -10,7 +10,7 @@ from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
 from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
 from flexlam.core.config import Config, component
-from flexlam.core.errors import CheckpointError
+from flexlam.core.errors import CheckpointError, ConfigError
 from flexlam.translator.base import TranslatorConfig
 from flexlam.translator.serving import Translator
 
@@ -80,3 +80,21 @@ def load_translator(path: Path, lam_hash: str | None) -> Translator:
     translator = build_translator(description.translator, description.action_spec, null_latent, description.num_slots)
     load_weights(translator, bundle.tensors["model"], path)
     return translator.eval()
+
+
+def load_code_translator(path: Path, lam_hash: str | None) -> Translator:
+    """`load_translator` of one that reads codes alone, as is needed where nothing but video is known.
+
+    Raises:
+        CheckpointError: as `load_translator`.
+        ConfigError: it reads the previous action or frames.
+    """
+    translator = load_translator(path, lam_hash)
+    if translator.config.use_prev_action:
+        raise ConfigError(
+            f"The translator {path} reads the previous action, which video does not tell. Fit one without it: "
+            "flexlam train translator with --translator.use-prev-action False, or with --label-file."
+        )
+    if translator.config.use_obs:
+        raise ConfigError(f"The translator {path} reads frames; fit one that reads codes alone.")
+    return translator
