@@ -37,8 +37,8 @@ test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
 
 lint: setup           ## style, types and the floors of the package
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

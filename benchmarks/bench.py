@@ -26,8 +26,8 @@ from flexlam.core.files import write_text
 from flexlam.core.machine import describe_machine, single_thread
 from flexlam.core.seeding import numpy_generator, torch_generator
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
-from flexlam.data.store import FrameStore
 from flexlam.data.parts import StoreConfig
+from flexlam.data.store import FrameStore
 from flexlam.data.store_builder import build_store
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel

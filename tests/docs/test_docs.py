@@ -1,6 +1,7 @@
 """Code blocks of README and docs run as they stand."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import re
@@ -76,3 +77,15 @@ def test_the_vizdoom_page_shows_the_shipped_table() -> None:
     for task, row in table["tasks"].items():
         cells = [f"{row[name]:.2f} ± {row[f'{name}_stderr']:.2f}" for name in ("expert", "random")]
         assert f"| {task} | {cells[0]} | {cells[1]} |" in page
+
+
+def test_the_upgraded_model_decodes_prefixes_that_the_ordinary_one_does_not() -> None:
+    """examples/upgrade_vq_lam.py, with a fifth of its steps."""
+    spec = importlib.util.spec_from_file_location("upgrade", ROOT / "examples" / "upgrade_vq_lam.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    found = example.main(["--num-steps", "300"])
+    ordinary, upgraded = found["ordinary"], found["variable-length"]
+    assert upgraded[1] < 0.9 * ordinary[1] and upgraded[2] < ordinary[2]
+    assert upgraded[4] < upgraded[1] < upgraded[0]

@@ -1,7 +1,6 @@
 """Conclusions of the study of what the translator reads, on figures made up for the purpose."""
 
 from figures_made_up import made_up, verdicts
-
 from flexlam.study.conditioning import ACTION, CODE, FRAME, conclude, steps
 from flexlam.study.config import load_profile
 

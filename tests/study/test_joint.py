@@ -1,7 +1,6 @@
 """Conclusions of the study of joint alignment, on figures made up for the purpose."""
 
 from figures_made_up import made_up, verdicts
-
 from flexlam.study.config import load_profile
 from flexlam.study.found import Measured
 from flexlam.study.joint import FROZEN, IDM, JOINT, conclude

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from figures_made_up import made_up, verdicts
 
+from figures_made_up import made_up, verdicts
 from flexlam.core.errors import ConfigError
 from flexlam.study.config import load_profile
 from flexlam.study.found import Found, Measured

@@ -1,8 +1,8 @@
 """Conclusions of the study of prefixes, on figures made up for the purpose."""
 
 import numpy as np
-from figures_made_up import made_up, verdicts
 
+from figures_made_up import made_up, verdicts
 from flexlam.study.config import load_profile
 from flexlam.study.prefix import conclude, steps
 
