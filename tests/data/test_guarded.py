@@ -48,6 +48,8 @@ def misbehave(item, tell):
         return int(np.ones(int(2e9), np.uint8).sum())
     elif item == "wrong":
         raise DataError("this one is wrong")
+    elif item == "unforeseen":
+        return None.nothing
     elif item == "hang":
         time.sleep(60)
     return item
@@ -55,7 +57,7 @@ def misbehave(item, tell):
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_what_happens_to_a_child_is_one_failed_item(num_workers):
-    items = ["a", "crash", "b", "abort", "killed", "c", "leave", "memory", "d", "wrong", "e"]
+    items = ["a", "crash", "b", "abort", "killed", "c", "leave", "memory", "d", "wrong", "unforeseen", "e"]
     found = outcomes(misbehave, items, num_workers=num_workers)
     told = {
         "crash": "crashed (SIGSEGV)",
@@ -64,6 +66,7 @@ def test_what_happens_to_a_child_is_one_failed_item(num_workers):
         "leave": "ended with code 3",
         "memory": "more memory than decoding may take",
         "wrong": "this one is wrong",
+        "unforeseen": "AttributeError",
     }
     for item, outcome in zip(items, found, strict=True):
         if item in told:
@@ -94,6 +97,11 @@ def test_other_errors_end_the_work():
 
     with pytest.raises(OutputError, match="disk is full"):
         outcomes(full, ["a", "b"], num_workers=2)
+
+
+def test_what_is_not_guarded_fails_by_item_too():
+    found = {o.number: o for o in guarded(misbehave, ["a", "wrong", "unforeseen"], LIMITS, isolated=False)}
+    assert found[0].result == "a" and found[1].error is not None and "AttributeError" in str(found[2].error)
 
 
 def test_limits_are_checked():

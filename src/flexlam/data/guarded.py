@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import Field
 
 from flexlam.core.config import Config
-from flexlam.core.errors import DataError
+from flexlam.core.errors import DataError, FlexlamError
 
 Tell = Callable[[Any], object]
 Work = Callable[[Any, Tell], Any]
@@ -73,8 +73,10 @@ def guarded(
     cannot fork, or with isolated=False (connections to remote files do not survive a fork), the work is done in this
     process, unguarded.
 
+    So is any error that is neither ours nor the operating system's: libraries do not foresee every damage.
+
     Raises:
-        whatever else `work` raises: a full disk, an interrupt.
+        FlexlamError, OSError: what has nothing to do with the item, such as a full disk.
     """
     if not isolated or sys.platform != "linux":
         yield from _unguarded(work, items, on_told)
@@ -110,8 +112,8 @@ def _unguarded(work: Work, items: Sequence[Any], on_told: Callable[[Any], object
     for number, item in enumerate(items):
         try:
             yield Outcome(number, work(item, on_told))
-        except DataError as error:
-            yield Outcome(number, error=error)
+        except Exception as error:
+            yield Outcome(number, error=_of_item(error))
 
 
 def _start(work: Work, items: Sequence[Any], limits: Limits) -> _Worker:
@@ -161,11 +163,18 @@ def _hear(worker: _Worker, on_told: Callable[[Any], object]) -> Outcome | None:
         return None
     if kind == "done":
         return Outcome(worker.item, content)
-    if isinstance(content, MemoryError):
-        content = DataError("It asks for more memory than decoding may take; its header may be damaged.")
-    if not isinstance(content, DataError):
-        raise content
-    return Outcome(worker.item, error=content)
+    return Outcome(worker.item, error=_of_item(content))
+
+
+def _of_item(error: BaseException) -> DataError:
+    """The error as one of the item; others are raised."""
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, MemoryError):
+        return DataError("It asks for more memory than decoding may take; its header may be damaged.")
+    if isinstance(error, FlexlamError | OSError) or not isinstance(error, Exception):
+        raise error
+    return DataError(f"It cannot be read ({type(error).__name__}: {error}); it is probably damaged.")
 
 
 def _overdue(worker: _Worker, limits: Limits) -> Outcome | None:

@@ -176,7 +176,10 @@ def video_stream(container: Any, name: str | Path) -> Any:
     """
     if not container.streams.video:
         raise DataError(f"{name} holds no video stream. Remove it, or convert it to mp4 with a video track.")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise DataError(f"{name} names no codec that can be decoded; it is damaged or rare. Convert it to mp4.")
+    return stream
 
 
 @contextlib.contextmanager
