@@ -14,7 +14,7 @@ ifeq ($(WHEELS)$(shell command -v nvidia-smi 2>/dev/null),)
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: setup demo test test-slow test-gpu lint bench verdict wheels constraints clean
+.PHONY: setup demo test test-slow test-gpu test-lerobot lint bench verdict wheels constraints clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -35,6 +35,13 @@ test-slow: setup      ## what takes minutes: kills, whole studies, Ray
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+test-lerobot: setup   ## with LeRobot 0.4.4 in an environment of its own: does it open what we write, and we what it writes?
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-lerobot
+	$(BIN)/uv pip install --quiet --python .venv-lerobot/bin/python --constraint constraints.txt torch numpy pyarrow av \
+	  pillow datasets pandas jsonlines packaging huggingface_hub draccus einops imageio termcolor deepdiff torchcodec accelerate
+	$(BIN)/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps lerobot==0.4.4
+	FLEXLAM_LEROBOT=.venv-lerobot/bin/python $(BIN)/python -m pytest -m slow tests/interop
 
 lint: setup           ## style, types and the floors of the package
 	$(BIN)/ruff check src tests benchmarks examples
