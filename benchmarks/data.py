@@ -2,8 +2,8 @@
 
     python benchmarks/data.py [--quick] [--lerobot PYTHON]
 
-Rates are per CPU-second of this process and its children, medians of interleaved rounds. `--lerobot` names the Python of
-an environment with LeRobot 0.4.4 (`make test-lerobot` makes one), whose loader is then timed on the same frames.
+Rates are per CPU-second of this process and its children, medians of interleaved rounds. `--lerobot` names a Python
+with LeRobot 0.4.4 (`make test-lerobot` makes one), whose loader is then timed on the same frames.
 """
 
 import argparse

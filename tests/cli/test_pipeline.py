@@ -263,3 +263,9 @@ def test_encode_and_report_by_command(world: World, tmp_path: Path) -> None:
     assert "<!doctype html>" in report.read_text()
     assert run("report", world.lam, "--data", world.store, "--out", report).code == 2
     assert run("report", world.lam, "--data", world.store, "--out", tmp_path / "report").code == 2
+
+
+def test_plan_by_command(world: World) -> None:
+    said = run("plan", "vizdoom-tiny", "--data", world.store)
+    assert said.code == 0 and "training transitions" in said.out and "memory" in said.out
+    assert json.loads(run("plan", "vizdoom-tiny", "--data", world.store, "--json").out)["num_parameters"] > 1000

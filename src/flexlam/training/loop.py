@@ -5,6 +5,7 @@ are all that a checkpoint needs.
 """
 
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -106,6 +107,21 @@ def _train(stage: Stage, config: LoopConfig, run: RunFolder, what: str) -> None:
                 _save(stage, optimizers, run, done)
             if stop.is_set() and done < config.num_steps:
                 raise KeyboardInterrupt(f"stopped after step {done}")
+
+
+def time_steps(stage: Stage, config: LoopConfig, num_warmup: int, num_timed: int) -> tuple[float, int]:
+    """Median seconds of some training steps, and the bytes of a checkpoint; weights change, nothing is written."""
+    optimizers = build_optimizers(stage.module, config.optimizer)
+    seconds = []
+    for step in range(num_warmup + num_timed):
+        began = time.perf_counter()
+        _update(stage, optimizers, config, step)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    tensors = [*stage.module.state_dict().values(), *optimizer_tensors(optimizers).values()]
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return statistics.median(seconds[num_warmup:]), num_bytes
 
 
 def _update(
