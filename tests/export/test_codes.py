@@ -19,7 +19,10 @@ from flexlam.data.store_builder import build_store
 from flexlam.export.encoding import read_shard
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.fit import FitConfig
+from flexlam.training.lam import train_lam
+from flexlam.training.pairs import PairConfig
 from flexlam.training.translator import TranslatorRunConfig, train_translator_by_hand
+from tiny import lam_run
 
 
 def rows(folder):
@@ -177,3 +180,25 @@ def test_a_translators_actions_stand_beside_the_codes(made, encode, model, tmp_p
     assert report.about["action_spec"]["names"] == ["left", "right"] and report.about["translator_hash"]
     encode(dataset.path, "plain", prefix_length=2)
     assert table.drop_columns(["action", "action_0"]).equals(pq.read_table(tmp_path / "plain"))
+
+
+def test_data_at_another_rate_get_the_gap_that_the_model_was_trained_with(made, encode, tmp_path):
+    """Trained on every third frame of video at 10 a second, cropped; encoded from the video itself."""
+    dataset = made("video-folder")
+    config = StoreConfig(frame_size=(16, 32), frame_gap=0.3, fit="crop")
+    build_store(open_dataset(dataset.path), tmp_path / "store", config, announce=lambda _: None)
+    small = lam_run(2)
+    small = small.model_copy(update={"pairs": PairConfig(split=(0.34, 0.33, 0.33))})
+    train_lam(small, tmp_path / "store", tmp_path / "run")
+    report = encode(dataset.path, "out", run=str(tmp_path / "run"))
+    assert report.about["gap_seconds"] == pytest.approx(0.3) and report.about["fit"] == "crop"
+    table = rows(tmp_path / "out")
+    assert {row["next_step"] - row["step"] for row in table} == {3}
+    assert len(table) == sum(len(episode.frames) - 3 for episode in dataset.episodes)
+    stored = encode(tmp_path / "store", "stored", run=str(tmp_path / "run"))
+    assert stored.about["gap_seconds"] is None and stored.about["gap_steps"] == 1
+    of_store = {(row["episode"], 3 * row["step"]): row["codes"] for row in rows(tmp_path / "stored")}
+    of_video = {(row["episode"], row["step"]): row["codes"] for row in table}
+    assert of_store.items() <= of_video.items(), "the very frames of the store"
+    with pytest.raises(DataError, match=r"no two frames, 0\.3 s apart.*--fps"):
+        encode(made("frame-folder").path, "none", run=str(tmp_path / "run"))

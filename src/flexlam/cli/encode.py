@@ -30,8 +30,8 @@ class Encode(Decoding, Output, Reading):
     """k, the number of slots to keep; all by default."""
     translator: Path | None = None
     """A translator of the run's codes (flexlam train translator); its actions stand beside the codes."""
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
-    """How frames of another shape are brought to the model's: as its training data were."""
+    fit: Literal["stretch", "crop", "pad"] | None = None
+    """How frames of another shape are brought to the model's; by default as its training data were."""
     engine: Literal["local", "ray"] = "local"
     """local: processes of this machine; ray: actors on the machines that Ray is connected to."""
     episodes_per_shard: int = 32

@@ -42,6 +42,8 @@ class Manifest(Config):
     has_rewards: bool
     shards: tuple[ShardInfo, ...]
     source: dict[str, str]
+    fit: str = "stretch"
+    """How frames of another shape were brought to this one (data/parts.py)."""
 
 
 @dataclass(frozen=True)

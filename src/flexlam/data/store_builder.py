@@ -220,6 +220,7 @@ class _Builder:
             action_spec=info.action_spec,
             has_rewards=self._has_rewards or False,
             shards=sizes,
+            fit=self._config.fit,
             source={"format": info.format, "name": Path(str(getattr(self._reader, "path", ""))).name},
         )
         shutil.rmtree(self._parts)

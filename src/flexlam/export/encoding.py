@@ -33,6 +33,7 @@ FORMAT_VERSION = 1
 METADATA_KEY = b"flexlam"
 ENCODING = "_encoding.json"  # tools that read a folder of parquet files pass over names with an underscore
 _PAIRS_AT_ONCE = 128
+_SAME_RATE = 0.02
 
 
 class EncodeConfig(Config):
@@ -48,8 +49,8 @@ class EncodeConfig(Config):
     """k, the number of slots to keep; None keeps all K."""
     translator: str | None = None
     """A translator of the run's codes, fitted without the previous action; its actions stand beside the codes."""
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
-    """How frames of another shape are brought to the model's; take what the model's training data were made with."""
+    fit: Literal["stretch", "crop", "pad"] | None = None
+    """How frames of another shape are brought to the model's; None: as its training data were."""
     episodes_per_shard: int = Field(default=32, ge=1)
     """Episodes in one file of codes: what an interruption can cost."""
     device: Device = "auto"
@@ -113,6 +114,24 @@ class Encoding:
         return load_code_translator(Path(self.config.translator), self._opened[1].hash)
 
     @property
+    def fit(self) -> Literal["stretch", "crop", "pad"]:
+        """How frames of another shape are brought to the model's."""
+        return self.config.fit or self._opened[0].frames.fit
+
+    @property
+    def gap(self) -> tuple[int, float | None]:
+        """Steps between the two frames, or seconds where these are set.
+
+        A gap in steps was one in seconds at the frame rate that the model was trained at: data at another rate get the
+        same time between their frames.
+        """
+        run, fps = self._opened[0], self.reader.info.fps
+        trained = run.frames.fps
+        if run.pairs.gap_seconds is not None or trained is None or abs(fps / trained - 1) < _SAME_RATE:
+            return run.pairs.gap_steps, run.pairs.gap_seconds
+        return 1, run.pairs.gap_steps / trained
+
+    @property
     def prefix_length(self) -> int:
         """k."""
         _, model = self._opened
@@ -126,7 +145,7 @@ class Encoding:
     @cached_property
     def about(self) -> dict[str, Any]:
         """What every file of codes says of where it comes from."""
-        run, model = self._opened
+        _, model = self._opened
         place = located(self.config.data)
         return {
             "format_version": FORMAT_VERSION,
@@ -134,12 +153,11 @@ class Encoding:
             "data_hash": FrameStore.open(place).content_hash if is_store(place) else fingerprint(place),
             "data": place.name,
             "source": self.config.source.model_dump(mode="json"),
-            "fit": self.config.fit,
+            "fit": self.fit,
             "prefix_length": self.prefix_length,
             "num_slots": model.num_slots,
             "codebook_size": model.quantizer.codebook_size,
-            "gap_steps": run.pairs.gap_steps,
-            "gap_seconds": run.pairs.gap_seconds,
+            **dict(zip(("gap_steps", "gap_seconds"), self.gap, strict=True)),
             **({} if self.translator is None else {"action_spec": self.translator.codec.spec.model_dump(mode="json")}),
             **({} if self.translator is None else {"translator_hash": read_hash(Path(str(self.config.translator)))}),
         }
@@ -161,8 +179,17 @@ class Encoding:
         Raises:
             DataError: it cannot be decoded, or its frames do not fit the model.
         """
-        run, model = self._opened
-        first, second = pairs_of(self.reader.columns(episode).times, run.pairs.gap_steps, run.pairs.gap_seconds)
+        _, model = self._opened
+        times = self.reader.columns(episode).times
+        first, second = pairs_of(times, *self.gap)
+        if not len(first) and len(times) > 1:
+            wanted = (
+                "" if self.gap[1] is None else f", {self.gap[1]:.3g} s apart as those that the model was trained on"
+            )
+            raise DataError(
+                f"{episode.name} has no two frames{wanted}; its frames are {float(np.median(np.diff(times))):.3g} s "
+                "apart. Give the frame rate of data without a clock (--fps)."
+            )
         k = self.prefix_length
         dtype = np.int16 if model.quantizer.codebook_size <= np.iinfo(np.int16).max else np.int32
         codes = np.zeros((len(first), k), dtype)
@@ -188,7 +215,7 @@ class Encoding:
         held: dict[int, np.ndarray] = {}
         start, count = 0, 0
         for frame in self.reader.frames(episode):
-            held[count] = _fit(frame, shape, self.config.fit, episode)
+            held[count] = _fit(frame, shape, self.fit, episode)
             count += 1
             stop = min(start + _PAIRS_AT_ONCE, len(first))
             if start < stop and second[stop - 1] < count:

@@ -28,6 +28,8 @@ SOURCES: dict[str, tuple[str, str]] = {
     "store.frame_size": ("paper", "64×64 RGB (App. A.1)"),
     "store.codec": ("ours", ""),
     "store.shard_bytes": ("ours", ""),
+    "store.fit": ("ours", ""),
+    "store.frame_gap": ("ours", ""),
     "lam.lam.num_slots": ("paper", "K = 64 (App. A.3)"),
     "lam.lam.prefix_sampling": ("paper", "k ~ Unif{0..K}, per example (§4.1, App. A.7)"),
     "lam.lam.encoder.name": ("paper", "two consecutive frames to a token sequence (App. A.4)"),

@@ -23,7 +23,7 @@ from flexlam.training.labelled import encode_labelled, require_actions
 from flexlam.training.lam import images_of, log_health
 from flexlam.training.loop import LoopConfig, train
 from flexlam.training.optimizer import OptimizerConfig
-from flexlam.training.pairs import SplitPairs, load_pairs
+from flexlam.training.pairs import FrameRecord, SplitPairs, load_pairs
 from flexlam.training.runs import open_lam
 from flexlam.training.trackers import require_trackers
 from flexlam.training.translator import TranslatorProblem
@@ -121,6 +121,7 @@ def train_joint(
     labels.save(run.path / "labels.parquet")
     train(stage, config.training, run, "Joint alignment")
     model.eval()
-    new_hash = model.save_pretrained(run.model, parents=parents, pairs=values["pairs"])
+    frames = FrameRecord.of(pairs.store).model_dump(mode="json")
+    new_hash = model.save_pretrained(run.model, parents=parents, pairs=values["pairs"], frames=frames)
     save_translator(stage.translator, run.path / "translator", new_hash)
     return run

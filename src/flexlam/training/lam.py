@@ -19,7 +19,7 @@ from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images
 from flexlam.training.fit import seeded
 from flexlam.training.loop import LoopConfig, train
-from flexlam.training.pairs import PairConfig, SplitPairs, load_pairs
+from flexlam.training.pairs import FrameRecord, PairConfig, SplitPairs, load_pairs
 from flexlam.training.trackers import require_trackers
 
 KIND = "lam"
@@ -78,7 +78,8 @@ def train_lam(config: LamRunConfig, data: Path, out: Path, overwrite: bool = Fal
         run.start(overwrite)
     say(f"Data: {pairs.describe()}")
     train(stage, config.training, run, "Latent action model")
-    stage.module.eval().save_pretrained(run.model, parents=parents, pairs=values["pairs"])
+    frames = FrameRecord.of(pairs.store).model_dump(mode="json")
+    stage.module.eval().save_pretrained(run.model, parents=parents, pairs=values["pairs"], frames=frames)
     return run
 
 

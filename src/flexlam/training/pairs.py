@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,6 +24,20 @@ class PairConfig(Config):
     """Shares of the episodes for training, validation and test."""
     split_seed: int = 0
     """Which episodes go where."""
+
+
+class FrameRecord(Config):
+    """How a model's training frames were made and paired: what encoding other data has to do, too."""
+
+    fps: float | None = Field(default=None, gt=0)
+    """Frames a second of its store; None of models that do not tell."""
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    """How frames of another shape were brought to the model's."""
+
+    @classmethod
+    def of(cls, store: FrameStore) -> "FrameRecord":
+        """Of a store."""
+        return cls.parse({"fps": store.fps, "fit": store.manifest.fit}, where=str(store.path))
 
 
 @dataclass(frozen=True)

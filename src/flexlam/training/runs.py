@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -9,7 +10,7 @@ from flexlam.core.checkpoint import read_bundle
 from flexlam.core.errors import CheckpointError
 from flexlam.core.run_folder import RunFolder
 from flexlam.lam.model import LatentActionModel
-from flexlam.training.pairs import PairConfig
+from flexlam.training.pairs import FrameRecord, PairConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class LamRun:
     path: Path
     pairs: PairConfig
     parents: dict[str, str]
+    frames: FrameRecord
+    """How its training frames were made."""
 
 
 def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionModel]:
@@ -30,10 +33,16 @@ def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionMode
     if (path / "bundle.json").exists():
         model = LatentActionModel.from_pretrained(path, device)
         state = read_bundle(path, LatentActionModel.kind).state
-        return LamRun(path, PairConfig.parse(state.get("pairs", {}), where=str(path)), state.get("parents", {})), model
+        pairs = PairConfig.parse(state.get("pairs", {}), where=str(path))
+        return LamRun(path, pairs, state.get("parents", {}), _frames(state, path)), model
     run = RunFolder.open(path, ("lam", "joint"))
     if not run.finished:
         raise CheckpointError(f"The run {path} has not finished. Continue it with: flexlam train lam PRESET --resume")
     model = LatentActionModel.from_pretrained(run.model, device)
     pairs = PairConfig.parse(run.header["config"].get("pairs"), where=f"{path}/run.json")
-    return LamRun(path, pairs, run.header["parents"]), model
+    frames = _frames(read_bundle(run.model, LatentActionModel.kind).state, run.model)
+    return LamRun(path, pairs, run.header["parents"], frames), model
+
+
+def _frames(state: dict[str, Any], path: Path) -> FrameRecord:
+    return FrameRecord.parse(state.get("frames") or {}, where=str(path))
