@@ -197,11 +197,21 @@ def _check_early(config: StudyConfig, out: Path, share: Share, merge: Sequence[P
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names of the settings in which two studies differ.
 
-    The number of workers changes no figure, and a dataset may lie in another folder.
+    The number of workers changes no figure, and a dataset may lie in another folder. A setting that did not exist when
+    a study was run has its default.
     """
+    one, other = (_complete(values) for values in (one, other))
     one, other = ({**values, "dataset": Path(values.get("dataset") or "").name} for values in (one, other))
     names = sorted((one.keys() | other.keys()) - {"num_workers"})
     return [name for name in names if one.get(name) != other.get(name)]
+
+
+def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        completed: dict[str, Any] = StudyConfig.parse(dict(values)).model_dump(mode="json")
+    except ConfigError:  # of a version that had settings which are no more
+        return dict(values)
+    return completed
 
 
 def _training_seconds(workspace: Workspace, step: Step) -> float:
