@@ -84,6 +84,7 @@ class Hdf5Reader:
             tasks=tuple(dict.fromkeys(self._task(episode) for episode in self._episodes)),
             cameras=cameras,
         )
+        self._close()  # processes that are forked from this one must not share the place in the file
 
     @classmethod
     def recognises(cls, path: Location) -> bool:
@@ -160,9 +161,15 @@ class Hdf5Reader:
             values = self._group(episode)["actions"][: episode.length]
         return as_vectors(values, f"{episode.file}/{episode.group}")
 
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+        self._open = None
+
     def _group(self, episode: Hdf5Episode) -> h5py.Group:
         """The group of an episode; one file at a time is open."""
         if self._open is None or self._open[0] != episode.file:
+            self._close()
             self._open = (episode.file, open_hdf5(episode.file))
         with explained(episode.file):
             return self._open[1][episode.group]
