@@ -5,6 +5,7 @@ Decoders are C code over bytes from anywhere. What they do to a child process is
 
 import contextlib
 import ctypes
+import faulthandler
 import multiprocessing
 import os
 import pickle
@@ -132,6 +133,7 @@ def _serve(
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a lock that the parent held is free at once
     if os.getppid() != parent:
         return
+    faulthandler.disable()  # its crashes are told in one line
     parents.close()  # or this copy would keep it open, and its end would never be seen
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
