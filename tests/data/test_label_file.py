@@ -57,10 +57,10 @@ HEAD = "path,time,action\nepisode 0,0,left\n"
         ("time,action\n0,left\n", "no column 'path' or 'episode'"),
         ("path,action\nepisode 0,left\n", "no column 'frame' or 'step'"),
         ("path,time\nepisode 0,0\n", "no column of actions"),
-        (HEAD + "episode 9,0,right\n", r"row 2: there is no episode 'episode 9'. Did you mean"),
+        (HEAD + "episode 9,0,right\n", r"line 3: there is no episode 'episode 9'. Did you mean"),
         (HEAD + "episode 0,soon,right\n", "'time' must hold a number"),
-        (HEAD + "episode 0,7.5,right\n", r"row 2: no transition of 'episode 0' begins near 7.5 s; .* 0 to 0.914"),
-        (HEAD + "episode 0,0.01,right\n", "row 2 labels a transition that has a label already"),
+        (HEAD + "episode 0,7.5,right\n", r"line 3: no transition of 'episode 0' begins near 7.5 s; .* 0 to 0.914"),
+        (HEAD + "episode 0,0.01,right\n", "line 3 labels a transition that has a label already"),
         (HEAD + "episode 1,0,left\n", "every label is the same action"),
         (HEAD + "episode 1,0,\n", "'action' is empty in some rows"),
         ("path,frame,action\nepisode 0,0,1\nepisode 0,9,0\n", "begins at frame 9; they begin at 0 to 8"),
@@ -79,3 +79,10 @@ def test_other_files_are_refused(tmp_path, plain):
         read_labels(tmp_path / "none.csv", *plain)
     with pytest.raises(DataError, match=r"neither \.csv nor \.parquet"):
         read_labels(write(tmp_path, HEAD, "labels.txt"), *plain)
+
+
+def test_labels_are_described_by_their_choices(tmp_path, plain):
+    """A misspelt word shows: it is a choice of its own."""
+    text = "path,frame,action\nepisode 0,0,left\nepisode 0,1,right\nepisode 0,2,Right\nepisode 0,3,left\n"
+    said = read_labels(write(tmp_path, text), *plain).describe()
+    assert said == "4 labels of 3 choices (Right 1, left 2, right 1); guessing loses 1.099"

@@ -238,7 +238,7 @@ def test_other_settings_begin_anew(tmp_path, videos, monkeypatch):
         from_files(videos, tmp_path / "s")
     assert (tmp_path / ".s.building").is_dir() and not (tmp_path / "s").exists()
     _, said = from_files(videos, tmp_path / "s", fit="crop")
-    assert len(said) == 1 and not (tmp_path / ".s.building").exists()
+    assert len(said) == 2 and "other data or settings" in said[1] and not (tmp_path / ".s.building").exists()
 
 
 def test_two_conversions_to_one_place_are_refused(tmp_path, videos):

@@ -34,5 +34,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
             settings, options.lam, options.data, labels, options.out, overwrite=options.overwrite
         )
     fit = done.read_json("fit.json")
+    if "labels" in fit:
+        print(f"{fit['labels']}.")
     losses = ", ".join(f"{loss:.3f}" for loss in fit["heldout_loss"])
     print(f"Held-out loss inside the labels: {losses}.\nTranslator: {done.model}")

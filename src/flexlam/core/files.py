@@ -6,8 +6,10 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from flexlam.core.errors import OutputError
 
@@ -157,8 +159,8 @@ def check_output_folder(path: Path, overwrite: bool) -> None:
         if path.is_dir() and any(path.iterdir()):
             if not overwrite:
                 raise OutputError(
-                    f"{path} already holds something. Add --overwrite to replace it, choose another --out folder, "
-                    "or, if it holds an interrupted training run, continue that with --resume."
+                    f"{path} already holds something. Add --overwrite to replace it, or choose another --out folder. "
+                    "(An interrupted training run goes on with --resume; a finished conversion needs nothing more.)"
                 )
             if Path.cwd().is_relative_to(path.resolve()):
                 raise OutputError(f"{path} holds the folder you are in; choose another --out folder.")
@@ -192,8 +194,10 @@ def _empty(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
+def try_lock(path: Path, patience: float = 0.0) -> Iterator[bool]:
     """Whether this process alone holds a lock file now; the system frees it when the block or the process ends.
+
+    With patience it tries for so many seconds: children of a killed process hold its lock until they have died, too.
 
     Where the system has no such locks, everybody holds them.
 
@@ -203,10 +207,17 @@ def try_lock(path: Path) -> Iterator[bool]:
     with contextlib.ExitStack() as stack:
         with explain_write_errors(path):
             file = stack.enter_context(path.open("a"))
-        mine = True
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                mine = False
+        deadline = time.monotonic() + patience
+        while not (mine := _lock(file)) and time.monotonic() < deadline:
+            time.sleep(0.05)
         yield mine
+
+
+def _lock(file: IO[str]) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

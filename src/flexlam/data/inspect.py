@@ -74,7 +74,7 @@ def describe(place: str | Location, source: SourceConfig | None = None) -> dict[
         ConfigError: the dataset has no such camera.
     """
     path = located(place)
-    if (path / MANIFEST).is_file():
+    if is_local(path) and (path / MANIFEST).is_file():
         store = FrameStore.open(path)
         lengths, tasks = store.episodes.lengths.tolist(), list(store.episodes.tasks)
         about: dict[str, Any] = {"format": "frame store", "codec": store.manifest.codec}
@@ -129,7 +129,7 @@ def check(
         ConfigError: the dataset has no such camera.
     """
     path = located(place)
-    if (path / MANIFEST).is_file():
+    if is_local(path) and (path / MANIFEST).is_file():
         return _check_store(path, strict)
     reader = open_dataset(path, source)
     episodes = reader.episodes()

@@ -35,6 +35,15 @@ class ActionLabels:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def describe(self) -> str:
+        """How many labels there are, and of which choices: a misspelt word is a choice of its own."""
+        if len(self.spec.num_choices) != 1 or self.spec.num_continuous:
+            return f"{len(self)} labels of {self.spec.num_dims} numbers"
+        chosen = self.actions[:, 0].astype(int)
+        names = self.spec.names or tuple(map(str, range(self.spec.num_choices[0])))
+        counts = ", ".join(f"{name} {(chosen == choice).sum()}" for choice, name in enumerate(names))
+        return f"{len(self)} labels of {len(names)} choices ({counts}); guessing loses {np.log(len(names)):.3f}"
+
 
 def read_labels(path: Location, store: FrameStore, index: TransitionIndex) -> ActionLabels:
     """The labels of a file, each at the transition whose first frame is nearest.
@@ -58,13 +67,13 @@ def read_labels(path: Location, store: FrameStore, index: TransitionIndex) -> Ac
     if not np.issubdtype(places.dtype, np.number) or not np.isfinite(places.astype(np.float64)).all():
         raise DataError(f"{path}: the column {place!r} must hold a number in every row.")
     rows = [
-        _row(f"{path}, row {number + 1}", store, index, str(name_), float(place_), by_time)
+        _row(f"{path}, {_line(path, number)}", store, index, str(name_), float(place_), by_time)
         for number, (name_, place_) in enumerate(zip(names, places, strict=True))
     ]
     if len(set(rows)) < len(rows):
         seen: set[int] = set()
         twice = next(number for number, row in enumerate(rows) if row in seen or seen.add(row))  # type: ignore[func-returns-value]
-        raise DataError(f"{path}, row {twice + 1} labels a transition that has a label already. Remove one of them.")
+        raise DataError(f"{path}, {_line(path, twice)} labels a transition that has a label already. Remove one.")
     return ActionLabels(np.array(rows, np.int64), actions, spec)
 
 
@@ -75,7 +84,8 @@ def _read(path: Location) -> pa.Table:
         raise DataError(f"{path} is neither .csv nor .parquet; labels come in one of these.")
     try:
         source = pa.BufferReader(read_bytes(path))
-        table = pyarrow.csv.read_csv(source) if path.suffix.lower() == ".csv" else pq.read_table(source)
+        options = pyarrow.csv.ReadOptions(use_threads=False)
+        table = pyarrow.csv.read_csv(source, options) if path.suffix.lower() == ".csv" else pq.read_table(source)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read ({error}). Give a table with a header line.") from error
     table = table.rename_columns([column.strip().lower() for column in table.column_names])
@@ -85,6 +95,11 @@ def _read(path: Location) -> pa.Table:
         if table[column].null_count:
             raise DataError(f"{path}: the column {column!r} is empty in some rows. Fill it, or remove those rows.")
     return table
+
+
+def _line(path: Location, number: int) -> str:
+    """Where a label stands: in a csv file the first line is the header."""
+    return f"line {number + 2}" if path.suffix.lower() == ".csv" else f"row {number + 1}"
 
 
 def _column(table: pa.Table, names: tuple[str, ...], path: Location) -> str:

@@ -29,9 +29,13 @@ def located(place: str | Location) -> Location:
     if "://" not in place:
         return Path(place)
     try:
-        return cast(Path, UPath(place))
-    except (ValueError, ImportError) as error:
-        raise DataError(f"{place} cannot be opened ({error}). Check the scheme, or install what it names.") from error
+        found = UPath(place)
+        _ = found.fs  # wants the scheme's package
+    except ImportError as error:
+        raise DataError(f"{place} cannot be opened: {error}.") from error
+    except ValueError as error:
+        raise DataError(f"{place} cannot be opened ({error}). Check the scheme.") from error
+    return cast(Path, found)
 
 
 def is_local(place: Location) -> bool:

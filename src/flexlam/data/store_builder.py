@@ -113,12 +113,14 @@ def convert(
     folder = path.resolve().with_name(f".{path.resolve().name}.building")
     with explain_write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-    with explain_write_errors(path), try_lock(folder / "lock") as mine:
+    with explain_write_errors(path), try_lock(folder / "lock", patience=2.0) as mine:
         if not mine:
             raise OutputError(f"Another process is building {path}. Wait for it, or choose another --out folder.")
         try:
             with _Builder(reader, folder, config, resume=True) as builder:
                 waiting = builder.waiting()
+                if builder.begun_anew:
+                    announce("What an interruption with other data or settings had left was removed.")
                 if builder.num_done:
                     announce(f"Going on after {builder.num_done} of {len(reader.episodes())} episodes.")
                 isolated = is_local(getattr(reader, "path", path))
@@ -236,6 +238,7 @@ class _Builder:
         about = [repr(self._reader.info), str(getattr(self._reader, "path", "")), episodes]
         plan = content_hash(json.dumps([about, self._config.model_dump(mode="json")]).encode())
         file = self._folder / _PLAN
+        self.begun_anew = resume and file.is_file() and file.read_text() != plan
         if not (resume and file.is_file() and file.read_text() == plan):
             for left in self._folder.iterdir():
                 if left.name != "lock":

@@ -63,7 +63,7 @@ def encode_dataset(
     folder = out.with_name(f".{out.name}.encoding")
     with explain_write_errors(out):
         (folder / _SHARDS).mkdir(parents=True, exist_ok=True)
-    with explain_write_errors(out), try_lock(folder / "lock") as mine:
+    with explain_write_errors(out), try_lock(folder / "lock", patience=2.0) as mine:
         if not mine:
             raise OutputError(f"Another process is writing {out}. Wait for it, or choose another --out folder.")
         shards = encoding.shards()

@@ -18,7 +18,7 @@ from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.files import explain_write_errors
 from flexlam.core.machine import Device, choose_device
 from flexlam.data.episodes import EpisodeInfo, Reader
-from flexlam.data.location import Location, fingerprint, located
+from flexlam.data.location import Location, fingerprint, is_local, located
 from flexlam.data.parts import resize
 from flexlam.data.readers import open_dataset
 from flexlam.data.source import SourceConfig
@@ -281,7 +281,7 @@ def read_shard(file: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 def is_store(place: Location) -> bool:
     """Whether a place is a frame store."""
-    return (place / MANIFEST).is_file()
+    return is_local(place) and (place / MANIFEST).is_file()
 
 
 def _table(found: Sequence[EpisodeCodes], k: int, names_of_choices: Sequence[str]) -> pa.Table:

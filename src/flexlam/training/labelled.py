@@ -55,8 +55,8 @@ def require_actions(store: FrameStore) -> ActionSpec:
     """
     if store.action_spec is None:
         raise DataError(
-            f"{store.path} holds no actions, and translating codes needs a few. Record without --no-actions, "
-            "or use data that has an action column."
+            f"{store.path} holds no actions, and translating codes needs a few. Write some down (--label-file), "
+            "record without --no-actions, or use data that has an action column."
         )
     return store.action_spec
 

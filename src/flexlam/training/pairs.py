@@ -69,7 +69,7 @@ def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int]
         if not episodes:
             raise DataError(
                 f"{data} has {store.num_episodes} episode(s), which leaves none for {name} (a share of {share:g}). "
-                "Record more episodes (flexlam collect --num-frames; three at least), or give pairs.split other shares "
+                "Record more or add some (three at least; long videos can be cut), or give pairs.split other shares "
                 "(--pairs.split)."
             )
     steps = 1 if config.gap_seconds else config.gap_steps

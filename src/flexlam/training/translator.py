@@ -177,7 +177,8 @@ def train_translator_by_hand(
     parents = {"lam": model.hash or "", "data": store.content_hash}
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     write_bytes(run.path / f"labels{label_file.suffix.lower()}", read_bytes(label_file))
-    run.write_json("fit.json", {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss})
+    about = {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss, "labels": labels.describe()}
+    run.write_json("fit.json", about)
     save_translator(fit.model, run.model, model.hash or "", data_hash=store.content_hash)
     return run
 

@@ -50,7 +50,7 @@ def _with_camera(kind: Callable[..., Reader], path: Location, camera: str | None
 def _exists(path: Location) -> bool:
     try:
         return path.exists()
-    except (OSError, ImportError, ValueError) as error:
+    except Exception as error:  # of whatever library reaches it
         raise DataError(f"{path} cannot be reached ({error}). Check the address and what it needs.") from error
 
 
