@@ -258,6 +258,8 @@ def test_encode_and_report_by_command(world: World, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "codes")["codes"].type.list_size == 2
     again = run("encode", world.lam, "--data", world.store, "--out", tmp_path / "codes", "--quiet")
     assert again.code == 2 and "already holds something" in again.err
+    onto_itself = run("encode", world.lam, "--data", world.store, "--out", world.lam, "--overwrite")
+    assert onto_itself.code == 2 and "which is read" in onto_itself.err and (world.lam / "run.json").exists()
     report = tmp_path / "report.html"
     assert run("report", world.lam, "--data", world.store, "--out", report).code == 0
     assert "<!doctype html>" in report.read_text()

@@ -202,3 +202,24 @@ def test_data_at_another_rate_get_the_gap_that_the_model_was_trained_with(made, 
     assert of_store.items() <= of_video.items(), "the very frames of the store"
     with pytest.raises(DataError, match=r"no two frames, 0\.3 s apart.*--fps"):
         encode(made("frame-folder").path, "none", run=str(tmp_path / "run"))
+
+
+def test_shards_of_another_size_are_not_mixed(made, encode, model, tmp_path, monkeypatch):
+    """The same number of shards may hold other episodes: rows would be lost or doubled."""
+    dataset = made("video-folder")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("flexlam.export.codes._report", stop)
+        encode(dataset.path, "out", episodes_per_shard=3)
+    encode(dataset.path, "out", episodes_per_shard=32)
+    assert plain(rows(tmp_path / "out")) == expected(model, dataset)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("flexlam.export.codes._report", stop)
+        encode(dataset.path, "two", episodes_per_shard=2)
+    marked = tmp_path / ".two.encoding/codes/codes-000000.parquet"
+    marked.write_bytes(b"of another size")
+    encode(dataset.path, "two", episodes_per_shard=3)
+    assert plain(rows(tmp_path / "two")) == expected(model, dataset)

@@ -113,7 +113,7 @@ def _check(options: Any) -> None:
             "or --overwrite to start anew."
         )
     out = getattr(options, "out", None)
-    for name in ("path", "data", "lam", "policy", "translator"):
+    for name in ("path", "run", "data", "lam", "policy", "translator"):
         source: Path | str | None = getattr(options, name, None)
         if out and source and "://" not in str(source) and Path(source).resolve().is_relative_to(out.resolve()):
             raise OutputError(f"The output {out} would replace {source}, which is read. Choose another --out folder.")

@@ -70,11 +70,10 @@ def guarded(
     """`work(item, tell)` of every item in child processes; outcomes as they come, in no order.
 
     What `work` tells (frames counted, say) is handed to `on_told` here, and shows that it is alive. A DataError is its
-    item's outcome; a child that crashes, hangs or runs out of memory fails its item and is replaced. Where the system
+    item's outcome, and so is any error that is neither ours nor the operating system's: libraries do not foresee every
+    damage. A child that crashes, hangs or runs out of memory fails its item and is replaced. Where the system
     cannot fork, or with isolated=False (connections to remote files do not survive a fork), the work is done in this
     process, unguarded.
-
-    So is any error that is neither ours nor the operating system's: libraries do not foresee every damage.
 
     Raises:
         FlexlamError, OSError: what has nothing to do with the item, such as a full disk.

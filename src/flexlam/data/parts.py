@@ -18,13 +18,15 @@ from flexlam.data.shards import Codec, encode_frame
 
 _TELL_EVERY = 16
 
+FrameFit = Literal["stretch", "crop", "pad"]
+
 
 class StoreConfig(Config):
     """How a frame store keeps its frames."""
 
     frame_size: tuple[PositiveInt, PositiveInt] | None = (64, 64)
     """Height and width of the stored frames; None keeps those of the dataset."""
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    fit: FrameFit = "stretch"
     """How frames of another shape are brought to that size: stretched, cropped to its aspect ratio, or padded."""
     frame_gap: float | None = Field(default=None, gt=0)
     """Seconds between kept frames (.625 for the paper's 1.6 frames a second); None keeps all. A kept frame keeps its
@@ -210,7 +212,7 @@ def _fit(frame: np.ndarray, shape: tuple[int, int, int], config: StoreConfig, ep
     return resize(frame, (height, width), config.fit)
 
 
-def resize(frame: np.ndarray, size: tuple[int, int], fit: Literal["stretch", "crop", "pad"] = "stretch") -> np.ndarray:
+def resize(frame: np.ndarray, size: tuple[int, int], fit: FrameFit = "stretch") -> np.ndarray:
     """Frame (H, W, C) uint8 at another height and width, without aliasing: the mean of an area when shrinking.
 
     "crop" takes the largest centred part of that aspect ratio, "pad" puts the whole frame on black.

@@ -66,8 +66,8 @@ def encode_dataset(
     with explain_write_errors(out), try_lock(folder / "lock", patience=2.0) as mine:
         if not mine:
             raise OutputError(f"Another process is writing {out}. Wait for it, or choose another --out folder.")
-        shards = encoding.shards()
-        _begin(folder, content_hash(repr((sorted(encoding.about.items()), len(shards))).encode()))
+        shards = encoding.shards
+        _begin(folder, content_hash(repr((sorted(encoding.about.items()), config.episodes_per_shard)).encode()))
         waiting = [number for number in range(len(shards)) if not shard_file(folder / _SHARDS, number).exists()]
         if len(waiting) < len(shards):
             announce(f"Going on after {len(shards) - len(waiting)} of {len(shards)} shards.")

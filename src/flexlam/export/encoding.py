@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from flexlam.core.files import explain_write_errors
 from flexlam.core.machine import Device, choose_device
 from flexlam.data.episodes import EpisodeInfo, Reader
 from flexlam.data.location import Location, fingerprint, is_local, located
-from flexlam.data.parts import resize
+from flexlam.data.parts import FrameFit, resize
 from flexlam.data.readers import open_dataset
 from flexlam.data.source import SourceConfig
 from flexlam.data.store import MANIFEST, FrameStore
@@ -49,7 +49,7 @@ class EncodeConfig(Config):
     """k, the number of slots to keep; None keeps all K."""
     translator: str | None = None
     """A translator of the run's codes, fitted without the previous action; its actions stand beside the codes."""
-    fit: Literal["stretch", "crop", "pad"] | None = None
+    fit: FrameFit | None = None
     """How frames of another shape are brought to the model's; None: as its training data were."""
     episodes_per_shard: int = Field(default=32, ge=1)
     """Episodes in one file of codes: what an interruption can cost."""
@@ -114,7 +114,7 @@ class Encoding:
         return load_code_translator(Path(self.config.translator), self._opened[1].hash)
 
     @property
-    def fit(self) -> Literal["stretch", "crop", "pad"]:
+    def fit(self) -> FrameFit:
         """How frames of another shape are brought to the model's."""
         return self.config.fit or self._opened[0].frames.fit
 
@@ -168,6 +168,7 @@ class Encoding:
         found: torch.Tensor = model.quantizer.indices_to_latents(indices.to(model.device)).cpu()
         return found
 
+    @cached_property
     def shards(self) -> list[list[EpisodeInfo]]:
         """The episodes, some to a shard."""
         episodes, size = self.reader.episodes(), self.config.episodes_per_shard
@@ -234,15 +235,15 @@ def encode_shard(
 ) -> int:
     """Write the codes of a shard to a file of `folder` in one step; returns the number of rows.
 
-    Episodes in `skip` (index to reason) are left out, as are those that cannot be decoded. `tell` gets the index of an
-    episode when it begins ("begin", index), and numbers of transitions ("done", count).
+    Episodes in `skip` (index to reason) are left out, as are those that cannot be decoded. `tell` gets the shard and
+    the index of an episode when it begins ("begin", number, index), and numbers of transitions ("done", count).
 
     Raises:
         OutputError: the disk is full.
     """
     found: list[EpisodeCodes] = []
     skipped = {}
-    for episode in encoding.shards()[number]:
+    for episode in encoding.shards[number]:
         tell(("begin", number, episode.index))
         try:
             if episode.index in skip:
@@ -277,6 +278,13 @@ def read_shard(file: Path) -> tuple[pa.Table, dict[str, Any]]:
         return table, json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DataError(f"{file} holds no codes ({error}). Encode again.") from error
+
+
+def codes_of(table: pa.Table) -> np.ndarray:
+    """Codes (P, k) of the rows of a shard."""
+    column = table["codes"]
+    found: np.ndarray = column.combine_chunks().flatten().to_numpy().reshape(-1, column.type.list_size)
+    return found
 
 
 def is_store(place: Location) -> bool:
@@ -318,9 +326,7 @@ def _join(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
 
-def _fit(
-    frame: np.ndarray, shape: tuple[int, int, int], fit: Literal["stretch", "crop", "pad"], episode: EpisodeInfo
-) -> np.ndarray:
+def _fit(frame: np.ndarray, shape: tuple[int, int, int], fit: FrameFit, episode: EpisodeInfo) -> np.ndarray:
     if frame.ndim != 3 or frame.shape[2] != shape[2]:
         raise DataError(f"{episode.name} has frames {frame.shape}; the model was trained on (H, W, {shape[2]}).")
     return frame if frame.shape == shape else resize(frame, shape[:2], fit)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from flexlam.core.files import write_text
-from flexlam.export.encoding import ENCODING, Encoding, read_shard
+from flexlam.export.encoding import ENCODING, Encoding, codes_of, read_shard
 
 
 class LaryCodes:
@@ -30,7 +30,7 @@ class LaryCodes:
             rows.writerow(("la_path", "video_path", "task", "num_transitions"))
             for file in files:
                 table, _ = read_shard(file)
-                episode, codes = table["episode"].to_numpy(), _matrix(table["codes"], encoding.prefix_length)
+                episode, codes = table["episode"].to_numpy(), codes_of(table)
                 names = table["episode_name"].to_pylist()
                 for index in np.unique(episode):
                     mine = np.flatnonzero(episode == index)
@@ -40,8 +40,3 @@ class LaryCodes:
                     np.savez_compressed(out / name, tokens=tokens, indices=indices)
                     rows.writerow((name, names[mine[0]], tasks[int(index)], len(mine)))
         write_text(out / ENCODING, json.dumps(encoding.about, indent=2) + "\n")
-
-
-def _matrix(column: object, k: int) -> np.ndarray:
-    flat: np.ndarray = column.combine_chunks().flatten().to_numpy()  # type: ignore[attr-defined]
-    return flat.reshape(-1, k)

@@ -13,7 +13,7 @@ from flexlam.core.errors import ConfigError
 from flexlam.core.files import write_text
 from flexlam.data import lerobot_format as layout
 from flexlam.data.location import is_local, located
-from flexlam.export.encoding import Encoding, read_shard
+from flexlam.export.encoding import Encoding, codes_of, read_shard
 
 FEATURE = "latent_action"
 NONE = -1
@@ -67,7 +67,7 @@ class _Codes:
         for file in files:
             table, _ = read_shard(file)
             episodes, steps = table["episode"].to_numpy(), table["step"].to_numpy()
-            codes = table["codes"].combine_chunks().flatten().to_numpy().reshape(-1, self.k)
+            codes = codes_of(table)
             for index in np.unique(episodes):
                 rows = episodes == index
                 self.of_episode[numbers[int(index)]] = (steps[rows], codes[rows])

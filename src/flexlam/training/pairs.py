@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from flexlam.core.config import Config
 from flexlam.core.errors import DataError
+from flexlam.data.parts import FrameFit
 from flexlam.data.splits import split_episodes
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
@@ -31,7 +31,7 @@ class FrameRecord(Config):
 
     fps: float | None = Field(default=None, gt=0)
     """Frames a second of its store; None of models that do not tell."""
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    fit: FrameFit = "stretch"
     """How frames of another shape were brought to the model's."""
 
     @classmethod
