@@ -71,6 +71,19 @@ def test_data_info_describes_datasets_and_stores(world: World) -> None:
     assert "64 x 64 x 3" in text and "num frames" in text
 
 
+def test_a_mixture_of_stores_stands_where_a_store_does(world: World, tmp_path: Path) -> None:
+    mixture, lam = tmp_path / "mixture", tmp_path / "lam"
+    said = run("data", "mix", world.store, world.silent_store, "--weights", 3, 1, "--out", mixture)
+    assert said.code == 0, said.err
+    assert "silent_store: share: 0.25" in said.out
+    said = run("train", "lam", "vizdoom-tiny", "--data", mixture, *LAM_SETTINGS, "--out", lam)
+    assert said.code == 0, said.err
+    assert run("encode", lam, "--data", mixture, "--out", tmp_path / "codes").code == 0
+    assert pq.read_table(tmp_path / "codes").num_rows == 2 * 12 * 19
+    wrong = run("train", "translator", "vizdoom-tiny", "--lam", lam, "--data", mixture, "--out", tmp_path / "no")
+    assert wrong.code == 2 and "no actions" in wrong.err
+
+
 def test_data_check_finds_nothing_wrong_with_good_data(world: World) -> None:
     for path in (world.dataset, world.store):
         report = json.loads(run("data", "check", path, "--json").out)

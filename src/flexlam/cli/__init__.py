@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "data info": ("flexlam.cli.data_info", "look into a dataset or a frame store"),
     "data check": ("flexlam.cli.data_check", "find what would trouble training"),
     "data convert": ("flexlam.cli.data_convert", "build the frame store that training reads"),
+    "data mix": ("flexlam.cli.data_mix", "read several frame stores as one, in given ratios"),
     "plan": ("flexlam.cli.plan", "what stage 1 would cost: time, memory, disk"),
     "train lam": ("flexlam.cli.train_lam", "stage 1: a latent action model, from video alone"),
     "train policy": ("flexlam.cli.train_policy", "stage 2: a sequence model that predicts codes, from video alone"),

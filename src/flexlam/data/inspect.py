@@ -13,10 +13,11 @@ from flexlam.core.errors import DataError
 from flexlam.data.episodes import ActionTiming, EpisodeInfo
 from flexlam.data.guarded import Limits, guarded
 from flexlam.data.location import Location, is_local, located
+from flexlam.data.mixture import is_store, open_frames
 from flexlam.data.readers import open_dataset
 from flexlam.data.source import SourceConfig
 from flexlam.data.splits import SMALLEST_STRATUM
-from flexlam.data.store import MANIFEST, FrameStore
+from flexlam.data.store import FrameStore
 from flexlam.data.watch import Seen, watch
 
 FRAMES_AT_ONCE = 256
@@ -74,11 +75,10 @@ def describe(place: str | Location, source: SourceConfig | None = None) -> dict[
         ConfigError: the dataset has no such camera.
     """
     path = located(place)
-    if is_local(path) and (path / MANIFEST).is_file():
-        store = FrameStore.open(path)
+    if is_store(path):
+        store = open_frames(path)
         lengths, tasks = store.episodes.lengths.tolist(), list(store.episodes.tasks)
-        about: dict[str, Any] = {"format": "frame store", "codec": store.manifest.codec}
-        about |= {"content_hash": store.content_hash, "source": store.manifest.source}
+        about = store.about()
         num_frames: int | None = store.num_frames
         timing: ActionTiming | None = None
         fps, shape, spec = store.fps, store.frame_shape, store.action_spec
@@ -129,7 +129,7 @@ def check(
         ConfigError: the dataset has no such camera.
     """
     path = located(place)
-    if is_local(path) and (path / MANIFEST).is_file():
+    if is_store(path):
         return _check_store(path, strict)
     reader = open_dataset(path, source)
     episodes = reader.episodes()
@@ -179,7 +179,7 @@ def _counted(counts: Counter[str]) -> str:
 
 
 def _check_store(path: Location, strict: bool) -> CheckReport:
-    store = FrameStore.open(path)
+    store = open_frames(path)
     rows: list[CheckRow] = []
     try:
         store.verify()

@@ -22,13 +22,25 @@ def split_episodes(store: FrameStore, fractions: tuple[float, float, float] = (0
     """Divide whole episodes at random, each task by itself.
 
     A task with at least three episodes has one in every split whose fraction is not 0; tasks with fewer are
-    divided together. With fewer than three episodes in all, every episode is for training.
+    divided together. With fewer than three episodes in all, every episode is for training. The stores of a
+    mixture are divided as each of them is by itself: a test episode of one is a test episode of the mixture.
 
     Raises:
         ConfigError: the fractions are negative, do not add up to 1, or leave nothing for training.
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or not fractions[0]:
         raise ConfigError(f"Split fractions are {fractions}; expected three that add up to 1, the first above 0.")
+    first = 0
+    sets: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for member in store.members:
+        for joined, part in zip(sets, _split(member, fractions, seed), strict=True):
+            joined.extend(first + episode for episode in part)
+        first += len(member.episodes.tasks)
+    return Splits(*(tuple(joined) for joined in sets))
+
+
+def _split(store: FrameStore, fractions: tuple[float, float, float], seed: int) -> list[list[int]]:
+    """Episodes of one store for training, validation and test, each in ascending order."""
     by_task: dict[str, list[int]] = {}
     for episode, task in enumerate(store.episodes.tasks):
         by_task.setdefault(task, []).append(episode)
@@ -41,8 +53,7 @@ def split_episodes(store: FrameStore, fractions: tuple[float, float, float] = (0
         chosen[1].extend(shuffled[:num_validation])
         chosen[2].extend(shuffled[num_validation : num_validation + num_test])
         chosen[0].extend(shuffled[num_validation + num_test :])
-    train, validation, test = (tuple(sorted(int(episode) for episode in group)) for group in chosen)
-    return Splits(train, validation, test)
+    return [sorted(int(episode) for episode in group) for group in chosen]
 
 
 def _sizes(count: int, fractions: tuple[float, float, float]) -> tuple[int, int]:

@@ -98,19 +98,38 @@ class FrameStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return FrameStore, (self.path,)
 
+    @property
+    def members(self) -> "tuple[FrameStore, ...]":
+        """The stores whose frames these are: itself; several, of a mixture."""
+        return (self,)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How the transitions of a batch are divided among the members."""
+        return (1.0,)
+
+    @property
+    def fit(self) -> str:
+        """How frames of another shape were brought to this one (data/parts.py)."""
+        return self.manifest.fit
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Frames a second of the members, each rate once, ascending."""
+        return (self.fps,)
+
+    def about(self) -> dict[str, Any]:
+        """What only a store has to tell; plain JSON values."""
+        about = {"format": "frame store", "codec": self.manifest.codec, "content_hash": self.content_hash}
+        return about | {"source": self.manifest.source}
+
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """Frames (N, H, W, C) uint8 at positions (N,), in any order.
 
         Raises:
             DataError: a position is outside 0 .. num_frames - 1, or its frame is damaged.
         """
-        indices = np.asarray(indices, np.int64)
-        if len(indices) and (indices.min() < 0 or indices.max() >= self.num_frames):
-            raise DataError(
-                f"{self.path}: frame positions {indices.min()} .. {indices.max()} were asked for; "
-                f"expected 0 .. {self.num_frames - 1}."
-            )
-        return self._shards.gather(indices)
+        return self._shards.gather(self._checked(indices))
 
     @cached_property
     def times(self) -> np.ndarray:
@@ -159,6 +178,15 @@ class FrameStore:
                 f"{self.path} is damaged: its content hashes to {found}; "
                 f"the manifest says {self.content_hash}. Build the frame store again."
             )
+
+    def _checked(self, indices: np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices, np.int64)
+        if len(indices) and (indices.min() < 0 or indices.max() >= self.num_frames):
+            raise DataError(
+                f"{self.path}: frame positions {indices.min()} .. {indices.max()} were asked for; "
+                f"expected 0 .. {self.num_frames - 1}."
+            )
+        return indices
 
     def _column(self, name: str) -> np.ndarray:
         try:

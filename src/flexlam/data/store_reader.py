@@ -1,4 +1,4 @@
-"""A frame store read as a dataset is: episode by episode."""
+"""A frame store, or a mixture, read as a dataset is: episode by episode."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
 from flexlam.data.location import Location
-from flexlam.data.store import FrameStore
+from flexlam.data.mixture import open_frames
 
 _FRAMES_AT_ONCE = 256
 
@@ -21,7 +21,7 @@ class StoreReader:
     info: DatasetInfo
 
     def __init__(self, path: Location) -> None:
-        self.path, self.store = path, FrameStore.open(path)
+        self.path, self.store = path, open_frames(path)
         self.info = DatasetInfo(
             format="frame store",
             num_episodes=self.store.num_episodes,

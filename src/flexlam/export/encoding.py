@@ -18,11 +18,11 @@ from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.files import explain_write_errors
 from flexlam.core.machine import Device, choose_device
 from flexlam.data.episodes import EpisodeInfo, Reader
-from flexlam.data.location import Location, fingerprint, is_local, located
+from flexlam.data.location import fingerprint, located
+from flexlam.data.mixture import is_store, open_frames
 from flexlam.data.parts import FrameFit, resize
 from flexlam.data.readers import open_dataset
 from flexlam.data.source import SourceConfig
-from flexlam.data.store import MANIFEST, FrameStore
 from flexlam.data.store_reader import StoreReader
 from flexlam.data.transitions import pairs_of
 from flexlam.training.runs import open_lam
@@ -150,7 +150,7 @@ class Encoding:
         return {
             "format_version": FORMAT_VERSION,
             "model_hash": model.hash,
-            "data_hash": FrameStore.open(place).content_hash if is_store(place) else fingerprint(place),
+            "data_hash": open_frames(place).content_hash if is_store(place) else fingerprint(place),
             "data": place.name,
             "source": self.config.source.model_dump(mode="json"),
             "fit": self.fit,
@@ -285,11 +285,6 @@ def codes_of(table: pa.Table) -> np.ndarray:
     column = table["codes"]
     found: np.ndarray = column.combine_chunks().flatten().to_numpy().reshape(-1, column.type.list_size)
     return found
-
-
-def is_store(place: Location) -> bool:
-    """Whether a place is a frame store."""
-    return is_local(place) and (place / MANIFEST).is_file()
 
 
 def _table(found: Sequence[EpisodeCodes], k: int, names_of_choices: Sequence[str]) -> pa.Table:

@@ -71,7 +71,7 @@ class JointStage:
         self.module = nn.ModuleDict({"lam": self.lam, "translator": self.translator})
         # The null latent keeps its place: aligned and unaligned prefixes stay comparable.
         model.prefix.requires_grad_(False)
-        self.sampler = BatchSampler(len(pairs.train), config.training.batch_size, seed)
+        self.sampler = pairs.sampler(config.training.batch_size, seed)
         self.label_sampler = BatchSampler(len(labels), min(config.training.batch_size, len(labels)), seed + 1)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:

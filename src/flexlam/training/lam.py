@@ -13,7 +13,6 @@ from flexlam.core.machine import choose_device
 from flexlam.core.progress import say
 from flexlam.core.run_folder import RunFolder, open_or_plan
 from flexlam.core.seeding import numpy_generator, torch_generator
-from flexlam.data.loader import BatchSampler
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images
@@ -46,7 +45,7 @@ class LamStage:
         self.config, self.pairs, self.run = config, pairs, run
         model = seeded(lambda: LatentActionModel(config.lam, pairs.store.frame_shape), config.training.seed, "lam")
         self.module = model.to(device)
-        self.sampler = BatchSampler(len(pairs.train), config.training.batch_size, config.training.seed)
+        self.sampler = pairs.sampler(config.training.batch_size, config.training.seed)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the batch of a step."""

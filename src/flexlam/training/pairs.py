@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from flexlam.core.config import Config
 from flexlam.core.errors import DataError
+from flexlam.data.loader import BatchSampler, WeightedSampler
+from flexlam.data.mixture import open_frames
 from flexlam.data.parts import FrameFit
 from flexlam.data.splits import split_episodes
 from flexlam.data.store import FrameStore
@@ -30,14 +33,15 @@ class FrameRecord(Config):
     """How a model's training frames were made and paired: what encoding other data has to do, too."""
 
     fps: float | None = Field(default=None, gt=0)
-    """Frames a second of its store; None of models that do not tell."""
+    """Frames a second of its store; None of models that do not tell, or whose stores differ."""
     fit: FrameFit = "stretch"
     """How frames of another shape were brought to the model's."""
 
     @classmethod
     def of(cls, store: FrameStore) -> "FrameRecord":
         """Of a store."""
-        return cls.parse({"fps": store.fps, "fit": store.manifest.fit}, where=str(store.path))
+        fps = store.fps if len(store.rates) == 1 else None
+        return cls.parse({"fps": fps, "fit": store.fit}, where=str(store.path))
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,47 @@ class SplitPairs:
     train: TransitionIndex
     validation: TransitionIndex
     test: TransitionIndex
+    in_seconds: bool = False
+    """Whether the gap is one in seconds."""
 
     def describe(self) -> str:
         """How many episodes and transitions are in each set."""
         sets = (("training", self.train), ("validation", self.validation), ("test", self.test))
         counts = (f"{name} {len(set(x.episode.tolist())):,} episodes ({len(x):,} transitions)" for name, x in sets)
-        return f"{', '.join(counts)}; every task has an episode in each set where it has three."
+        told = f"{', '.join(counts)}; every task has an episode in each set where it has three."
+        return f"{told} {self._uneven()}".rstrip()
+
+    def sampler(self, batch_size: int, seed: int) -> BatchSampler | WeightedSampler:
+        """Batches of training transitions; from the stores of a mixture in the ratios of their weights.
+
+        Raises:
+            DataError: a store of a mixture has nothing to train on.
+        """
+        members = self.store.members
+        if len(members) == 1:
+            return BatchSampler(len(self.train), batch_size, seed)
+        first_episodes = np.cumsum([store.num_episodes for store in members])
+        owner = np.searchsorted(first_episodes, self.train.episode, side="right")
+        groups = [np.flatnonzero(owner == number) for number in range(len(members))]
+        for store, group in zip(members, groups, strict=True):
+            if not len(group):
+                raise DataError(
+                    f"{store.path} has no training transition with this gap; leave it out of {self.store.path}."
+                )
+        return WeightedSampler(groups, self.store.weights, batch_size, seed)
+
+    def _uneven(self) -> str:
+        rates = self.store.rates
+        if self.in_seconds or len(rates) == 1:
+            return ""
+        return (
+            f"The stores have {rates[0]:g} to {rates[-1]:g} frames a second, so a step lasts {1 / rates[-1]:.2g} to "
+            f"{1 / rates[0]:.2g} seconds; --pairs.gap-seconds makes transitions alike."
+        )
 
 
 def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int] | None = None) -> SplitPairs:
-    """Open a frame store and list its transitions; `frame_shape` is that of the model which will read them.
+    """Open a frame store or mixture and list its transitions; `frame_shape` is that of the model which will read them.
 
     Raises:
         DataError: no usable store, frames of another shape, or no transitions in one of the sets.
@@ -73,17 +108,17 @@ def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int]
                 "(--pairs.split)."
             )
     steps = 1 if config.gap_seconds else config.gap_steps
-    sets = (TransitionIndex.build(store, steps, config.gap_seconds, episodes) for episodes in chosen.values())
-    return SplitPairs(store, *sets)
+    train, validation, test = (TransitionIndex.build(store, steps, config.gap_seconds, e) for e in chosen.values())
+    return SplitPairs(store, train, validation, test, config.gap_seconds is not None)
 
 
 def open_store(data: Path, frame_shape: tuple[int, int, int] | None = None) -> FrameStore:
-    """Open a frame store; `frame_shape` is that of the model which will read it.
+    """Open a frame store or a mixture; `frame_shape` is that of the model which will read it.
 
     Raises:
         DataError: no usable store, or frames of another shape.
     """
-    store = FrameStore.open(data)
+    store = open_frames(data)
     if frame_shape is not None and tuple(store.frame_shape) != tuple(frame_shape):
         raise DataError(
             f"{data} holds frames of {_times(store.frame_shape)}; the model was trained on {_times(frame_shape)}. "
