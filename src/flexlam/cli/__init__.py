@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train translator": ("flexlam.cli.train_translator", "stage 3: codes to actions, from a few labels"),
     "train joint": ("flexlam.cli.train_joint", "stage 4: let the labels shape the codes too"),
     "encode": ("flexlam.cli.encode", "codes for every transition of a dataset, as columns for other tools"),
+    "export onnx": ("flexlam.cli.export_onnx", "encoder and translator as ONNX, checked against torch"),
     "eval alignment": ("flexlam.cli.eval_alignment", "action loss and accuracy at every k, beside baselines"),
     "eval reconstruction": ("flexlam.cli.eval_reconstruction", "PSNR and SSIM of decoded frames at every k"),
     "eval returns": ("flexlam.cli.eval_returns", "let the agent act at every k, beside controls and ceilings"),

@@ -41,6 +41,10 @@ class TrainingError(FlexlamError):
     """Training cannot go on."""
 
 
+class ExportError(FlexlamError):
+    """An exported model does not compute what the original does."""
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """One sentence that names the nearest known word and the whole list."""
     known = sorted(known)

@@ -142,7 +142,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 # One of these stands in everything that flexlam writes, finished or not.
 _OURS = (
     *("environment.json", "run.json", "manifest.json", "preset.json", "results.json"),
-    *("meta/info.json", "_encoding.json", "mixture.json"),
+    *("meta/info.json", "_encoding.json", "mixture.json", "onnx.json"),
 )
 
 

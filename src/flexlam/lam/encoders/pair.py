@@ -45,7 +45,7 @@ class PairEncoder(nn.Module):
     def forward(self, obs: Float[Tensor, "B C H W"], next_obs: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K D"]:
         """Slots of a batch of frame pairs."""
         tokens = self.embed(patchify(torch.cat([obs, next_obs], dim=1), self.patch_size)) + self.positions
-        x = torch.cat([self.registers.expand(len(obs), -1, -1), tokens], dim=1)  # (B, K + N, dim)
+        x = torch.cat([self.registers.expand(obs.shape[0], -1, -1), tokens], dim=1)  # (B, K + N, dim)
         for block in self.blocks:
             x = block(x)
         return self.head(x[:, : self.num_slots])
