@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from flexlam.core import checkpoint
-from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
+from flexlam.core.checkpoint import copy_bundle, load_weights, read_bundle, write_bundle
 from flexlam.core.errors import CheckpointError
 
 TENSORS = {"model": {"weight": torch.arange(64.0).view(8, 8), "count": torch.tensor(3)}}
@@ -52,7 +52,19 @@ def test_the_hash_names_the_content(tmp_path: Path) -> None:
     assert len({first, *others}) == 4
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "manifest.json", "model.safetensors", "README.md"])
+def test_a_copy_is_the_same_model_and_texts_are_no_part_of_it(bundle: Path, tmp_path: Path) -> None:
+    first = read_bundle(bundle, "thing").hash
+    copy_bundle(bundle, tmp_path / "copy", {"README.md": "another card"})
+    assert read_bundle(tmp_path / "copy", "thing").hash == first
+    assert (tmp_path / "copy" / "README.md").read_text() == "another card"
+    (tmp_path / "copy" / "README.md").write_text("edited on the Hub")
+    assert read_bundle(tmp_path / "copy", "thing").hash == first
+    (bundle / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="truncated"):
+        copy_bundle(bundle, tmp_path / "damaged")
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "manifest.json", "model.safetensors"])
 def test_truncation_is_found(bundle: Path, name: str) -> None:
     data = (bundle / name).read_bytes()
     for keep in (0, 1, len(data) // 2, len(data) - 2):
@@ -157,4 +169,4 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, tensors: dict) -> N
 def test_json_in_the_folder_is_plain(bundle: Path) -> None:
     header = json.loads((bundle / "bundle.json").read_text())
     assert (header["format"], header["format_version"], header["kind"]) == ("flexlam", 1, "thing")
-    assert set(json.loads((bundle / "manifest.json").read_text())) == {"README.md", "bundle.json", "model.safetensors"}
+    assert set(json.loads((bundle / "manifest.json").read_text())) == {"bundle.json", "model.safetensors"}

@@ -14,6 +14,7 @@ from flexlam.bottleneck.prefix import check_prefix_length
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config
 from flexlam.core.errors import CheckpointError, ConfigError, DataError
+from flexlam.core.hub import model_folder
 from flexlam.core.machine import Device, Precision, choose_device, choose_precision
 from flexlam.core.seeding import numpy_generator
 from flexlam.envs.base import Environment
@@ -80,8 +81,8 @@ class Agent:
     def load(
         cls,
         lam: str | Path,
-        policy: str | Path,
-        translator: str | Path,
+        policy: str | Path | None = None,
+        translator: str | Path | None = None,
         prefix_length: int | None = None,
         rule: DrawRule = DrawRule(),  # noqa: B008 - settings are immutable
         num_environments: int = 1,
@@ -89,14 +90,17 @@ class Agent:
     ) -> Self:
         """An agent from the run folders (or bundles) of its three parts.
 
+        A shared model (flexlam export model), a folder or hf://OWNER/NAME, may hold the other two.
+
         Raises:
             CheckpointError: one is missing, unfinished or damaged, or they do not belong together.
             ConfigError: a k that the translator cannot serve.
         """
         place = choose_device(device)
+        lam = model_folder(lam)
         model = LatentActionModel.from_pretrained(lam, place)
-        sequence_model = SequenceModel.from_pretrained(Path(policy), model.hash, place)
-        speaking = load_translator(Path(translator), model.hash)
+        sequence_model = SequenceModel.from_pretrained(Path(policy or lam / "policy"), model.hash, place)
+        speaking = load_translator(Path(translator or lam / "translator"), model.hash)
         return cls(model, sequence_model, speaking, prefix_length, rule, num_environments)
 
     def reset(self, environment: int | None = None, seed: int = 0) -> None:

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train translator": ("flexlam.cli.train_translator", "stage 3: codes to actions, from a few labels"),
     "train joint": ("flexlam.cli.train_joint", "stage 4: let the labels shape the codes too"),
     "encode": ("flexlam.cli.encode", "codes for every transition of a dataset, as columns for other tools"),
+    "export model": ("flexlam.cli.export_model", "a folder to share, with a card; or the same on the Hugging Face Hub"),
     "export onnx": ("flexlam.cli.export_onnx", "encoder and translator as ONNX, checked against torch"),
     "eval alignment": ("flexlam.cli.eval_alignment", "action loss and accuracy at every k, beside baselines"),
     "eval reconstruction": ("flexlam.cli.eval_reconstruction", "PSNR and SSIM of decoded frames at every k"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import tyro
@@ -20,16 +19,17 @@ class Encode(Decoding, Output, Reading):
     and listed.
     """
 
-    run: tyro.conf.Positional[Path]
-    """A run of stage 1 (or of joint alignment), or a released model."""
+    run: tyro.conf.Positional[str]
+    """A run of stage 1 (or of joint alignment), or a released model; hf://OWNER/NAME is one of the Hub."""
     data: str
     """A dataset: a path, or a URL that fsspec opens; or a frame store."""
     format: Literal["parquet", "lerobot", "lary"] = "parquet"
     """parquet: a row a transition; lerobot: a copy of the dataset with a feature latent_action; lary: npz files."""
     prefix_length: int | None = None
     """k, the number of slots to keep; all by default."""
-    translator: Path | None = None
-    """A translator of the run's codes (flexlam train translator); its actions stand beside the codes."""
+    translator: str | None = None
+    """A translator of the run's codes (flexlam train translator), or a shared model that holds one; its actions stand
+    beside the codes."""
     fit: Literal["stretch", "crop", "pad"] | None = None
     """How frames of another shape are brought to the model's; by default as its training data were."""
     engine: Literal["local", "ray"] = "local"
@@ -47,10 +47,8 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.export.codes import encode_dataset
     from flexlam.export.encoding import EncodeConfig
 
-    names = ("data", "prefix_length", "fit", "episodes_per_shard", "device")
-    values = {name: getattr(options, name) for name in names}
-    values |= {"run": str(options.run), "source": options.config()}
-    values |= {"translator": None if options.translator is None else str(options.translator)}
+    names = ("run", "data", "prefix_length", "translator", "fit", "episodes_per_shard", "device")
+    values = {name: getattr(options, name) for name in names} | {"source": options.config()}
     config = EncodeConfig.parse(values, "the command line")
     with progress(0, "Encoded", "transition") as bar:
         report = encode_dataset(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ def open_measured(options: Measurement, kind: str, command: str, settings: Confi
         "schema_version": 1,
         "kind": kind,
         "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "config_hash": settings.hash(),
         "data_hash": pairs.store.content_hash,
         "parent_hashes": parents,

@@ -3,10 +3,12 @@
 A bundle is a folder:
     bundle.json        format version, kind, configuration, anything else that is not a tensor
     NAME.safetensors   tensors
-    manifest.json      the hash of every other file; a folder without it is not a bundle
+    manifest.json      the hashes of those; a folder without it is not a bundle
+Texts that lie there, too, a card say, are no part of it and may change.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,7 @@ def write_bundle(
     state: Mapping[str, Any] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> str:
-    """Write a bundle in one step and return its hash; `files` are further texts to keep in it (a card, say).
+    """Write a bundle in one step and return its hash; `files` are texts to keep beside it (a card, say).
 
     Raises:
         OutputError: the disk is full or the place cannot be written.
@@ -65,10 +67,9 @@ def write_bundle(
             # Not save_file: it reports a full disk as an error of its own instead of an OSError.
             (folder / f"{stem}.safetensors").write_bytes(safetensors.torch.save(plain))
         (folder / "bundle.json").write_text(json.dumps(header, indent=2) + "\n")
-        for name, text in (files or {}).items():
-            (folder / name).write_text(text)
         hashes = {file.name: file_hash(file) for file in sorted(folder.iterdir())}
         (folder / "manifest.json").write_text(json.dumps(hashes, indent=2) + "\n")
+        _write_texts(folder, files)
     return _bundle_hash(hashes)
 
 
@@ -77,6 +78,20 @@ def read_bundle(path: Path, kind: str) -> Bundle:
 
     Raises:
         CheckpointError: missing, truncated, damaged, of another kind or of an unknown format version.
+    """
+    hashes = checked_hashes(path)
+    header = _read_json(path, "bundle.json")
+    if header["kind"] != kind:
+        raise CheckpointError(f"{path} holds a {header['kind']}; expected a {kind}. Check the path.")
+    tensors = {Path(name).stem: _read_tensors(path / name) for name in hashes if name.endswith(".safetensors")}
+    return Bundle(_bundle_hash(hashes), header["config"], header["state"], tensors)
+
+
+def checked_hashes(path: Path) -> dict[str, str]:
+    """The hash of every file of a bundle, after all of them have been compared.
+
+    Raises:
+        CheckpointError: missing, truncated, damaged or of an unknown format version.
     """
     hashes = _read_json(path, "manifest.json")
     header = _read_json(path, "bundle.json")
@@ -96,10 +111,25 @@ def read_bundle(path: Path, kind: str) -> Bundle:
                 f"{path / name} is missing, truncated or damaged (its hash does not match manifest.json). "
                 "Copy the folder again, or train again."
             )
-    if header["kind"] != kind:
-        raise CheckpointError(f"{path} holds a {header['kind']}; expected a {kind}. Check the path.")
-    tensors = {Path(name).stem: _read_tensors(path / name) for name in hashes if name.endswith(".safetensors")}
-    return Bundle(_bundle_hash(hashes), header["config"], header["state"], tensors)
+    return hashes
+
+
+def copy_bundle(path: Path, folder: Path, files: Mapping[str, str] | None = None) -> None:
+    """Copy a bundle without its texts into a folder, and others with it; its hash stays what it is.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*checked_hashes(path), "manifest.json"):
+        shutil.copyfile(path / name, folder / name)
+    _write_texts(folder, files)
+
+
+def _write_texts(folder: Path, files: Mapping[str, str] | None) -> None:
+    """Beside the manifest, not in it: a card may be edited later."""
+    for name, text in (files or {}).items():
+        (folder / name).write_text(text)
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

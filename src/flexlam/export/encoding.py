@@ -16,6 +16,7 @@ from pydantic import Field
 from flexlam.core.config import Config
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.files import explain_write_errors
+from flexlam.core.hub import model_folder
 from flexlam.core.machine import Device, choose_device
 from flexlam.data.episodes import EpisodeInfo, Reader
 from flexlam.data.location import fingerprint, located
@@ -100,7 +101,7 @@ class Encoding:
 
     @cached_property
     def _opened(self) -> tuple[Any, Any]:
-        return open_lam(Path(self.config.run), choose_device(self.config.device))
+        return open_lam(model_folder(self.config.run), choose_device(self.config.device))
 
     def open(self) -> None:
         """Open the model and the data now, and not when they are first needed."""
@@ -111,7 +112,7 @@ class Encoding:
         """Codes to actions, where one is given."""
         if self.config.translator is None:
             return None
-        return load_code_translator(Path(self.config.translator), self._opened[1].hash)
+        return load_code_translator(model_folder(self.config.translator), self._opened[1].hash)
 
     @property
     def fit(self) -> FrameFit:
@@ -158,9 +159,14 @@ class Encoding:
             "num_slots": model.num_slots,
             "codebook_size": model.quantizer.codebook_size,
             **dict(zip(("gap_steps", "gap_seconds"), self.gap, strict=True)),
-            **({} if self.translator is None else {"action_spec": self.translator.codec.spec.model_dump(mode="json")}),
-            **({} if self.translator is None else {"translator_hash": read_hash(Path(str(self.config.translator)))}),
+            **self._about_translator(),
         }
+
+    def _about_translator(self) -> dict[str, Any]:
+        if self.translator is None or self.config.translator is None:
+            return {}
+        spec = self.translator.codec.spec.model_dump(mode="json")
+        return {"action_spec": spec, "translator_hash": read_hash(model_folder(self.config.translator))}
 
     def latents(self, indices: torch.Tensor) -> torch.Tensor:
         """Latents (..., k, D) of codes (..., k)."""

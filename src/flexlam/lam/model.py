@@ -1,5 +1,6 @@
 """The latent action model: what changed between two frames, as K ordered codes (FlexLAM §4)."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,7 @@ from flexlam.core import catalog
 from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
 from flexlam.core.config import Config, component
 from flexlam.core.errors import ConfigError, DataError
+from flexlam.core.hub import fetch, is_hub_name, model_folder, push
 from flexlam.core.types import Codes
 from flexlam.lam.decoders.base import DecoderConfig
 from flexlam.lam.decoders.regression import RegressionDecoder
@@ -168,6 +170,8 @@ class LatentActionModel(nn.Module):
     ) -> str:
         """Write the model as a bundle (core/checkpoint.py) and return its hash; `dtype` shrinks the weights.
 
+        `card` becomes its README.md. Without a state it keeps the one that it was loaded with.
+
         Raises:
             OutputError: the disk is full or the place cannot be written.
         """
@@ -178,16 +182,23 @@ class LatentActionModel(nn.Module):
         }
         config = {"frame_shape": list(self.frame_shape), **self.config.model_dump(mode="json")}
         files = {"README.md": card} if card else None
-        return write_bundle(Path(path), self.kind, config, {"model": tensors}, state, files)
+        return write_bundle(Path(path), self.kind, config, {"model": tensors}, state or self.state, files)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
-        """Load a model folder, or the model of a run folder, in evaluation mode; `.hash` names its exact content.
+    def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu", revision: str | None = None) -> Self:
+        """Load a model folder, the model of a run folder, or one of the Hub, in evaluation mode.
+
+        `path` may be "OWNER/NAME" of the Hugging Face Hub where nothing local is called so, `revision` a tag, branch or
+        commit there. `.hash` names the model's exact content.
 
         Raises:
-            CheckpointError: missing, truncated, damaged, of another kind or of an unknown format version.
+            CheckpointError: missing, truncated, damaged, of another kind or of an unknown format version; or the Hub
+                has no such model, or cannot be reached.
+            ConfigError: a model of the Hub, and huggingface_hub is not installed.
         """
-        path = Path(path)
+        if isinstance(path, str) and not Path(path).exists() and is_hub_name(path):
+            path = fetch(path, revision)
+        path = model_folder(path)
         if (path / "run.json").exists():
             path = path / "model"
         bundle = read_bundle(path, cls.kind)
@@ -195,11 +206,28 @@ class LatentActionModel(nn.Module):
         frame_shape = tuple(values.pop("frame_shape"))
         model = cls(cls.Config.parse(values, where=str(path)), frame_shape)
         load_weights(model, bundle.tensors["model"], path)
-        model.hash = bundle.hash
+        model.hash, model.state = bundle.hash, bundle.state
         return model.to(device).eval()
+
+    def push_to_hub(
+        self, name: str, private: bool | None = None, card: str | None = None, message: str = "Upload a flexlam model"
+    ) -> str:
+        """Upload to the Hugging Face Hub as OWNER/NAME; returns the address of the commit.
+
+        `flexlam export model RUN --push-to OWNER/NAME` does so with a card that tells what was measured.
+
+        Raises:
+            ConfigError: this can be no name, or huggingface_hub is not installed.
+            OutputError: no token, no permission, or the Hub cannot be reached.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(Path(folder) / "model", card=card)
+            return push(Path(folder) / "model", name, private, message)
 
     hash: str | None = None
     """Content hash of the bundle that the model was loaded from."""
+    state: dict[str, Any] | None = None
+    """What that bundle says beside its settings: parents, how transitions were taken, how frames were made."""
 
     def _decode_images(
         self, obs: Tensor, latents: Tensor, num_steps: int | None, generator: torch.Generator | None

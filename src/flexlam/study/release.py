@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +22,10 @@ from flexlam.evaluate.alignment import measure_alignment
 from flexlam.evaluate.reconstruction import measure_reconstruction
 from flexlam.lam.model import LatentActionModel
 from flexlam.presets.base import Preset
+from flexlam.report.card import CardConfig, model_card
 from flexlam.report.figures import quality_figures, standalone_svg
 from flexlam.report.inputs import Results
-from flexlam.report.table import results_table
+from flexlam.study.sharing import model_facts
 from flexlam.training.pairs import SplitPairs, load_pairs
 from flexlam.training.runs import open_lam
 
@@ -47,21 +47,19 @@ def release(demo: Path, out: Path) -> None:
     preset = Preset.load(demo / "preset.json")
     run, model = open_lam(demo / "lam", torch.device("cpu"))
     pairs = load_pairs(demo / "store", run.pairs)
-    model.save_pretrained(out, dtype=torch.bfloat16)
+    model.save_pretrained(out, dtype=torch.bfloat16)  # with the state that it was trained with
     small = LatentActionModel.from_pretrained(out)
     results = {
         **json.loads((demo / "results.json").read_text()),
         **measure_alignment(small, pairs, preset.alignment),
+        "command": f"python -m flexlam.study.release {demo.name} --out {out}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "parent_hashes": {"lam": small.hash},
     }
     decoded = {row["k"]: row for row in measure_reconstruction(small, pairs, preset.reconstruction)["rows"]}
     results["rows"] = [{**decoded[row["k"]], **row} for row in results["rows"]]
-    model.save_pretrained(
-        out,
-        dtype=torch.bfloat16,
-        card=card(preset, results),
-        parents=run.parents,
-        pairs=run.pairs.model_dump(mode="json"),
-    )
+    write_text(out / "README.md", model_card(_said(preset), model_facts(run, small), str(out), [results]))
     write_text(out / "quality.svg", standalone_svg(quality_figures(Results.load(results))))
     frames = io.BytesIO()
     np.save(frames, example_frames(pairs))
@@ -90,41 +88,18 @@ def _in_one_episode(pairs: SplitPairs, start: int) -> bool:
     return start + _NUM_FRAMES <= int(ends[np.searchsorted(ends, start, side="right")])
 
 
-def card(preset: Preset, results: dict[str, Any]) -> str:
-    """The model card as Markdown."""
-    tasks = " and ".join(preset.recording.tasks)
-    machine = describe_machine()
-    return f"""---
-license: apache-2.0
-library_name: flexlam
----
-# A small FlexLAM of two ViZDoom scenarios
-
-K = {preset.lam.lam.num_slots} codes per transition of 64×64 frames, trained from scratch on CPU by `flexlam demo`;
-weights in bfloat16. For trying flexlam out, and for nothing else: it has
-seen {preset.recording.num_frames:,} frames of each of {tasks}.
-
-```python
-from flexlam import LatentActionModel
-
-model = LatentActionModel.from_pretrained("checkpoints/vizdoom-small")
-```
-
-## Measured
-On held-out episodes, {results["num_labels"]} labels, {results["num_draws"]} draws of them, with these very weights
-(`python -m flexlam.study.release demo --out checkpoints/vizdoom-small`, {datetime.now(UTC).date()},
-{machine["processor"]}, {machine["cores"]} cores).
-
-{results_table(results).to_markdown()}
-
-## Data
-Recorded from the scenarios bundled with ViZDoom (Freedoom assets) with flexlam's scripted experts, interrupted by
-random actions ({preset.recording.noise:.0%} of decisions). No people, no third-party video.
-
-## Limits
-Knows these two games only. Decoded frames are generated: they show what the model expects and are no evidence of
-anything that happened.
-"""
+def _said(preset: Preset) -> CardConfig:
+    recording = preset.recording
+    return CardConfig(
+        title="A small FlexLAM of two ViZDoom scenarios",
+        license="apache-2.0",
+        intended_use="For trying flexlam out, and nothing else: it knows these games only. Its weights are bfloat16.",
+        data=f"{recording.num_frames:,} frames of each of {' and '.join(recording.tasks)}, scenarios of ViZDoom, "
+        f"recorded with scripted experts, interrupted by random actions ({recording.noise:.0%} of decisions).",
+        data_license="That of ViZDoom's scenarios and of Freedoom's pictures.",
+        consent="No people, no third-party video.",
+        bias="One player, two maps, no sound; experts that walk and turn, seldom anything else.",
+    )
 
 
 if __name__ == "__main__":

@@ -44,5 +44,10 @@ def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionMode
     return LamRun(path, pairs, run.header["parents"], frames), model
 
 
+def bundle_of(path: Path) -> Path:
+    """The folder with the finished model of a run, or of a released model."""
+    return path / "model" if (path / "run.json").exists() else path
+
+
 def _frames(state: dict[str, Any], path: Path) -> FrameRecord:
     return FrameRecord.parse(state.get("frames") or {}, where=str(path))

@@ -46,11 +46,11 @@ def save_translator(translator: Translator, path: Path, lam_hash: str, **state: 
     return write_bundle(path, KIND, description.model_dump(mode="json"), tensors, {"lam_hash": lam_hash, **state})
 
 
-def _bundle_of(path: Path) -> Path:
-    if not (path / "run.json").exists():
-        return path
-    # of stage 3, or of stage 4, which keeps its model apart
-    return path / "translator" if (path / "translator").exists() else path / "model"
+def bundle_of(path: Path) -> Path:
+    """The folder with the translator of a run or of a shared model, or the translator itself."""
+    if (path / "translator").exists():  # of stage 4, or a shared model, which keep it apart
+        return path / "translator"
+    return path / "model" if (path / "run.json").exists() else path
 
 
 def read_hash(path: Path) -> str:
@@ -59,16 +59,16 @@ def read_hash(path: Path) -> str:
     Raises:
         CheckpointError: missing or damaged.
     """
-    return read_bundle(_bundle_of(path), KIND).hash
+    return read_bundle(bundle_of(path), KIND).hash
 
 
 def load_translator(path: Path, lam_hash: str | None) -> Translator:
-    """Load a translator (a bundle, or that of a run folder) for the model with the given hash, in evaluation mode.
+    """Load a translator (a bundle, or that of a run or a shared model) for the model with a hash, in evaluation mode.
 
     Raises:
         CheckpointError: missing or damaged, or trained on the codes of another model.
     """
-    path = _bundle_of(path)
+    path = bundle_of(path)
     bundle = read_bundle(path, KIND)
     if bundle.state["lam_hash"] != lam_hash:
         raise CheckpointError(
