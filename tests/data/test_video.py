@@ -1,3 +1,8 @@
+import subprocess
+import sys
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 
@@ -48,3 +53,28 @@ def test_a_file_that_is_no_video_is_named(tmp_path, read):
     (tmp_path / "broken.mp4").write_bytes(b"nothing to see" * 100)
     with pytest.raises(DataError, match=r"broken\.mp4"):
         read(tmp_path / "broken.mp4")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_long_file_is_never_whole_in_memory(tmp_path):
+    path = tmp_path / "long.avi"
+    picture = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format="bgr24")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=30)
+        stream.width = stream.height = 256
+        stream.pix_fmt = "bgr24"
+        for step in range(300):
+            picture.pts, picture.time_base = step, Fraction(1, 30)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    assert path.stat().st_size > 50e6
+    code = (
+        "import sys; from flexlam.data import video\n"
+        "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+        "next(video.decode(sys.argv[1])); before = peak()\n"
+        "assert len(video.frame_times(sys.argv[1])) == 300\n"
+        "assert sum(1 for _ in video.decode(sys.argv[1])) == 300\n"
+        "print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 25_000, "kilobytes"

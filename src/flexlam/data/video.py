@@ -124,8 +124,8 @@ def frame_times(source: VideoSource, name: str | None = None) -> np.ndarray:
     try:
         with _opened(source) as container:
             stream = video_stream(container, name)
-            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
-            stamps = [packet.pts for packet in packets]
+            # Packets hold their data: keep none of them.
+            stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
             if not stamps or stream.time_base is None or any(stamp is None for stamp in stamps):
                 return np.arange(len(stamps)) / float(stream.average_rate or 30)
             ticks: np.ndarray = np.sort(np.array(stamps, np.int64))
