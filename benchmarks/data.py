@@ -33,7 +33,7 @@ from flexlam.data.store_builder import build_store, convert
 from flexlam.data.transitions import TransitionIndex
 from flexlam.report.table import Table
 
-BATCH, LENGTH, VIDEO_LENGTH = 128, 120, 600
+BATCH, LENGTH, VIDEO_LENGTH = 128, 120, 1800
 
 
 class Scenes:

@@ -4,17 +4,22 @@ import gzip
 import io
 import json
 import tarfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import gymnasium
 import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import webdataset
+from minari import create_dataset_from_buffers
+from minari.data_collector.episode_buffer import EpisodeBuffer
 from PIL import Image
 
 from flexlam.data.lerobot_writer import LeRobotWriter
@@ -30,7 +35,6 @@ class Made:
 
     path: Path
     episodes: list[Episode]
-    lossless: bool = True
     has_actions: bool = True
     fps: float = 1.0
 
@@ -194,19 +198,42 @@ def laom(root: Path) -> Made:
     return Made(root, [Episode("walker", episode.frames, episode.columns) for episode in episodes])
 
 
-def minari(root: Path) -> Made:
-    """As Minari's HDF5 storage writes it: one observation more than actions."""
+def minari_jpeg(root: Path) -> Made:
+    """As Minari's library writes pictures of 32 pixels and more unless told otherwise."""
+    return minari(root, jpeg=True)
+
+
+def minari(root: Path, jpeg: bool = False) -> Made:
+    """Written by Minari's own library: one observation more than actions."""
     episodes = squares()
-    (root / "data").mkdir(parents=True)
-    with h5py.File(root / "data/main_data.hdf5", "w") as file:
-        for number, episode in enumerate(episodes):
-            group = file.create_group(f"episode_{number}")
-            group["observations"] = np.concatenate([episode.frames, episode.frames[-1:]])
-            group["actions"] = episode.columns.actions[:, 0].astype(np.int64)  # type: ignore[index]
-            group["rewards"] = np.zeros(len(episode.frames))
-            group["terminations"] = np.zeros(len(episode.frames), bool)
-            group["truncations"] = np.zeros(len(episode.frames), bool)
-    return Made(root, [Episode(root.name, episode.frames, episode.columns) for episode in episodes])
+    buffers = []
+    for number, episode in enumerate(episodes):
+        length = len(episode.frames)
+        buffers.append(
+            EpisodeBuffer(
+                id=number,
+                observations=np.concatenate([episode.frames, episode.frames[-1:]]),
+                actions=episode.columns.actions[:, 0].astype(np.int64),  # type: ignore[index]
+                rewards=[0.0] * length,
+                terminations=[False] * length,
+                truncations=[step == length - 1 for step in range(length)],
+            )
+        )
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there is no environment to evaluate in
+        home = root.with_name(f"{root.name}-home")
+        patch.setenv("MINARI_DATASETS_PATH", str(home))
+        written = create_dataset_from_buffers(
+            "squares/move-v0",
+            buffers,
+            action_space=gymnasium.spaces.Discrete(DISCRETE.num_choices[0]),
+            observation_space=gymnasium.spaces.Box(0, 255, episodes[0].frames.shape[1:], np.uint8),
+            data_format="hdf5",
+            jpeg_encoding=jpeg,
+        )
+    frames = [read.observations[:-1] for read in written.iterate_episodes()]  # as the library reads them
+    (home / "squares" / "move-v0").rename(root)
+    return Made(root, [Episode(root.name, f, e.columns) for f, e in zip(frames, episodes, strict=True)])
 
 
 def procgen_npz(root: Path) -> Made:
@@ -274,6 +301,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "robomimic": ("robomimic", robomimic),
     "laom": ("laom", laom),
     "minari": ("minari", minari),
+    "minari-jpeg": ("minari", minari_jpeg),
     "procgen-npz": ("procgen-npz", procgen_npz),
     "trajectory-npz": ("trajectory-npz", trajectory_npz),
     "webdataset-videos": ("webdataset", web_videos),

@@ -7,6 +7,8 @@ from PIL import Image, UnidentifiedImageError
 
 from flexlam.core.errors import DataError
 
+PICTURE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"BM")
+"""How files of jpeg, png, webp and bmp begin."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 

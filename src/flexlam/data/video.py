@@ -90,7 +90,7 @@ def decode(
         DataError: the file is no video, is damaged, or ends before `num_frames`.
     """
     name = name or str(source)
-    count = 0
+    count, turns = 0, None
     try:
         with _opened(source) as container:
             stream = video_stream(container, name)
@@ -103,7 +103,10 @@ def decode(
                     continue
                 if num_frames is not None and count == num_frames:
                     return
-                yield _upright(picture)
+                # A phone records on its side and says so, of all frames alike; asking every frame takes time.
+                turns = round(picture.rotation / 90) % 4 if turns is None else turns
+                frame: np.ndarray = picture.to_ndarray(format="rgb24")
+                yield np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame
                 count += 1
     except _ERRORS as error:
         raise DataError(
@@ -188,13 +191,6 @@ def _opened(source: VideoSource) -> Iterator[Any]:
         if not isinstance(source, Path) and hasattr(source, "open"):  # a URL
             source = stack.enter_context(source.open("rb"))
         yield stack.enter_context(av.open(str(source) if isinstance(source, Path) else source))
-
-
-def _upright(picture: Any) -> np.ndarray:
-    """The picture as it is to be shown: phones record on their side and say so."""
-    frame: np.ndarray = picture.to_ndarray(format="rgb24")
-    turns = round(picture.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame
 
 
 def _reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.data.episodes import Columns, DatasetInfo, EpisodeInfo
 from flexlam.data.location import Location, files_below, name_of, natural_order, opened
+from flexlam.data.pictures import PICTURE_MAGIC, decode_picture
 from flexlam.data.readers.columns import as_frame, as_vectors, guess_spec, is_pictures
 
 SUFFIXES = (".hdf5", ".h5", ".hdf")
@@ -68,11 +69,13 @@ class Hdf5Reader:
         first = self._group(usable[0])
         cameras = tuple(sorted(_pictures(first)))
         if not cameras:
-            raise DataError(f"{path}: {usable[0].group} holds no pictures, an array (T, H, W, 3) uint8.")
+            raise DataError(
+                f"{path}: {usable[0].group} holds no pictures: no array (T, H, W, 3) uint8, no picture files."
+            )
         if camera is not None and camera not in cameras:
             raise ConfigError(f"{path} has no camera {camera!r}. Its cameras: {', '.join(cameras)}.")
         self.camera = camera or cameras[0]
-        height, width, channels = as_frame(first[self.camera][0], str(path)).shape
+        height, width, channels = _frame(first[self.camera][0], str(path)).shape
         frequency = self.frequency(self._open[1]) if self._open else None
         self.info = DatasetInfo(
             format=self.format,
@@ -118,7 +121,7 @@ class Hdf5Reader:
             with explained(found.file):
                 rows = self._group(found)[self.camera][start : min(start + _FRAMES_AT_ONCE, length)]
             for frame in rows:
-                yield as_frame(frame, f"{found.file}/{found.group}")
+                yield _frame(frame, f"{found.file}/{found.group}")
 
     def columns(self, episode: EpisodeInfo) -> Columns:
         """Everything but the frames.
@@ -207,8 +210,22 @@ def _pictures(group: h5py.Group) -> list[str]:
     found: list[str] = []
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and is_pictures(item.shape, item.dtype) and "next_obs" not in name:
+        if not isinstance(item, h5py.Dataset) or "next_obs" in name:
+            return
+        if is_pictures(item.shape, item.dtype) or _are_encoded(item):
             found.append(name)
 
     group.visititems(visit)
     return found
+
+
+def _are_encoded(array: h5py.Dataset) -> bool:
+    """Whether rows are the bytes of picture files, as Minari writes them."""
+    if h5py.check_vlen_dtype(array.dtype) != np.uint8 or array.ndim != 1 or not len(array):
+        return False
+    return bytes(array[0][:12]).startswith(PICTURE_MAGIC)
+
+
+def _frame(row: np.ndarray, where: str) -> np.ndarray:
+    """A row of pixels, or of the bytes of a picture file, as a frame (H, W, C)."""
+    return decode_picture(row.tobytes(), None, where) if row.ndim == 1 else as_frame(row, where)
