@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dataset_formats import FORMATS, truncate
 from flexlam.core.errors import DataError
 from flexlam.data import video
 from flexlam.data.inspect import as_lines, check, describe
@@ -108,6 +109,32 @@ def test_unreadable_videos_are_found(tmp_path, make_episode, write_video):
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:300])
     rows = findings(tmp_path)
     assert [row[:2] for row in rows] == [("error", "b.mp4"), ("warning", "")] and "1 usable" in rows[1][2]
+    about = describe(tmp_path)
+    assert about["num_episodes"] == 2 and about["unreadable"].startswith("1, which convert leaves out: b.mp4 (")
+    assert "unreadable" in as_lines(about)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("robomimic", "a.hdf5"),
+        ("procgen-npz", "train/1.npz"),
+        ("trajectory-npz", "a/0.npz"),
+        ("webdataset-pictures", "shard-000001.tar"),
+        ("mp4-json", "*/*.json.gz"),
+    ],
+)
+def test_info_names_what_cannot_be_read_in_every_format(tmp_path, name, file):
+    made = FORMATS[name][1](tmp_path / "d")
+    if not any(made.path.glob(file)):  # the case writes one file only
+        first = next(path for path in sorted(made.path.rglob("*")) if path.is_file())
+        (made.path / file).write_bytes(first.read_bytes())
+    assert "unreadable" not in describe(made.path)
+    damaged = min(made.path.glob(file))
+    truncate(damaged, 0.4)
+    about = describe(made.path)
+    assert about["unreadable"].startswith("1, which convert leaves out: "), about
+    assert damaged.name.split(".")[0] in about["unreadable"]
 
 
 def test_a_damaged_store_is_found(tmp_path, moving_square_dataset):

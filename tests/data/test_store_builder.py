@@ -162,10 +162,10 @@ def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, moving_square_dat
     assert not done.stderr and not any((tmp_path / "out").iterdir())
 
 
-def from_files(path, out, num_workers=1, **settings):
+def from_files(path, out, num_workers=1, progress=lambda count: None, **settings):
     said = []
     config = StoreConfig.parse({"frame_size": (16, 16)} | settings)
-    report = convert(open_dataset(path), out, config, Limits(seconds=20), num_workers, lambda count: None, said.append)
+    report = convert(open_dataset(path), out, config, Limits(seconds=20), num_workers, progress, said.append)
     return report, said
 
 
@@ -223,8 +223,10 @@ store_builder.convert(
         command = [sys.executable, "-c", script, str(stop), str(videos), str(tmp_path / "s")]
         assert subprocess.run(command, capture_output=True, timeout=120).returncode == -signal.SIGKILL
         assert not (tmp_path / "s").exists()
-    _, said = from_files(videos, tmp_path / "s", codec=codec, shard_bytes=9_000)
+    counts: list[int] = []
+    _, said = from_files(videos, tmp_path / "s", codec=codec, shard_bytes=9_000, progress=counts.append)
     assert said[-1] == "Going on after 5 of 6 episodes."
+    assert sum(counts) == open_dataset(videos).info.num_frames, "what was done before counts, too"
     assert contents(tmp_path / "s") == contents(tmp_path / "whole")
     assert not list(tmp_path.glob(".*"))
 

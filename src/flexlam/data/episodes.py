@@ -26,6 +26,8 @@ class EpisodeInfo:
     task: str
     length: int | None
     """Number of frames, where the format tells without decoding."""
+    problem: str = ""
+    """Why it cannot be read, where that shows without decoding."""
 
 
 @dataclass(frozen=True)

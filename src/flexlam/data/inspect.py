@@ -21,6 +21,7 @@ from flexlam.data.store import FrameStore
 from flexlam.data.watch import Seen, watch
 
 FRAMES_AT_ONCE = 256
+_NUM_NAMED = 3  # unreadable files that info names
 _TIMING = {
     "follows": "an action follows its frame: it was executed on seeing it",
     "precedes": "an action precedes its frame, to which it led; it is moved one frame back",
@@ -81,6 +82,7 @@ def describe(place: str | Location, source: SourceConfig | None = None) -> dict[
         about = store.about()
         num_frames: int | None = store.num_frames
         timing: ActionTiming | None = None
+        broken: list[EpisodeInfo] = []
         fps, shape, spec = store.fps, store.frame_shape, store.action_spec
     else:
         reader = open_dataset(path, source)
@@ -89,6 +91,7 @@ def describe(place: str | Location, source: SourceConfig | None = None) -> dict[
         about = {"format": info.format, "cameras": list(info.cameras)}
         num_frames, fps, shape, spec = info.num_frames, info.fps, info.frame_shape, info.action_spec
         timing = info.action_timing
+        broken = [episode for episode in episodes if episode.problem]
     known = [length for length in lengths if length is not None]
     return about | {
         "path": str(path),
@@ -102,7 +105,15 @@ def describe(place: str | Location, source: SourceConfig | None = None) -> dict[
         **({} if spec is None or timing is None else {"action_timing": _TIMING[timing]}),
         "tasks": dict(Counter(tasks)),
         "num_bytes": _num_bytes(path),
+        **({"unreadable": _first_of(broken)} if broken else {}),
     }
+
+
+def _first_of(broken: list[EpisodeInfo]) -> str:
+    """How many, and the first few."""
+    named = [f"{episode.name} ({episode.problem})" for episode in broken[:_NUM_NAMED]]
+    more = f" and {len(broken) - len(named)} more" if len(broken) > len(named) else ""
+    return f"{len(broken)}, which convert leaves out: {'; '.join(named)}{more}. flexlam data check names them all"
 
 
 def as_lines(description: dict[str, Any]) -> str:

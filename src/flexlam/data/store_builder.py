@@ -123,6 +123,7 @@ def convert(
                     announce("What an interruption with other data or settings had left was removed.")
                 if builder.num_done:
                     announce(f"Going on after {builder.num_done} of {len(reader.episodes())} episodes.")
+                progress(sum(e.length or 0 for e in reader.episodes()) - sum(e.length or 0 for e in waiting))
                 isolated = is_local(getattr(reader, "path", path))
                 for outcome in guarded(builder.prepare, waiting, limits, num_workers, progress, isolated):
                     builder.add(outcome)

@@ -105,6 +105,7 @@ class Hdf5Reader:
                 f"{name_of(episode.file, self.path)}/{episode.group}".rstrip("/"),
                 self._task(episode),
                 episode.length,
+                episode.problem,
             )
             for number, episode in enumerate(self._episodes)
         ]

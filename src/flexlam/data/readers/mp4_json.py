@@ -37,13 +37,14 @@ class Mp4JsonReader:
         if not self._files:
             raise DataError(f"{path} holds no mp4 file with a .json.gz of the same name beside it.")
         sides: dict[int, np.ndarray] = {}
-        problem = ""
+        self._problems: dict[int, str] = {}
         for number, (_, side) in enumerate(self._files):
             try:
                 sides[number] = self._actions(side)
             except DataError as error:
-                problem = problem or str(error)
+                self._problems[number] = str(error)
         if not sides:
+            problem = self._problems[0]
             raise DataError(f"None of the {len(self._files)} recordings in {path} can be read. The first: {problem}")
         self._one_hot = all(is_one_hot(actions) for actions in sides.values())
         shape, fps, _ = video.probe(self._files[next(iter(sides))][0])
@@ -68,7 +69,9 @@ class Mp4JsonReader:
         """Every episode, in order."""
         rows = zip(self._files, self._lengths, strict=True)
         return [
-            EpisodeInfo(number, relative(file, self.path), task_of(file, self.path), length)
+            EpisodeInfo(
+                number, relative(file, self.path), task_of(file, self.path), length, self._problems.get(number, "")
+            )
             for number, ((file, _), length) in enumerate(rows)
         ]
 

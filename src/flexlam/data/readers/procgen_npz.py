@@ -24,6 +24,8 @@ class _Episode:
     first: int
     length: int | None
     """None of a damaged chunk."""
+    problem: str = ""
+    """What is wrong with it."""
 
 
 class ProcgenNpzReader:
@@ -69,7 +71,11 @@ class ProcgenNpzReader:
         """Every episode, in order."""
         return [
             EpisodeInfo(
-                number, f"{name_of(e.file, self.path)}, rows from {e.first}", task_of(e.file, self.path), e.length
+                number,
+                f"{name_of(e.file, self.path)}, rows from {e.first}",
+                task_of(e.file, self.path),
+                e.length,
+                e.problem,
             )
             for number, e in enumerate(self._episodes)
         ]
@@ -110,8 +116,8 @@ class ProcgenNpzReader:
 def _episodes(file: Location) -> Iterator[_Episode]:
     try:
         done = _steps(file)
-    except DataError:
-        yield _Episode(file, 0, None)
+    except DataError as error:
+        yield _Episode(file, 0, None, str(error))
         return
     first = 0
     for end in [*(np.flatnonzero(done) + 1).tolist(), len(done)]:

@@ -29,14 +29,17 @@ class TrajectoryNpzReader:
         self.path = path
         self._files = sorted(files_below(path, ".npz"), key=natural_order)
         shapes: dict[int, dict[str, tuple[int, ...]]] = {}
-        problem = "there is no npz file"
+        self._problems: dict[int, str] = {}
         for number, file in enumerate(self._files):
             try:
                 shapes[number] = npz_shapes(file)
+                if "video" not in shapes[number]:
+                    self._problems[number] = f"{file} has no array 'video'."
             except DataError as error:
-                problem = str(error)
-        usable = [number for number, found in shapes.items() if "video" in found]
+                self._problems[number] = str(error)
+        usable = [number for number in shapes if number not in self._problems]
         if not usable:
+            problem = next(iter(self._problems.values()), "there is no npz file")
             raise DataError(f"{path} holds no npz file with an array 'video' ({problem}).")
         self._lengths = [shapes[n]["video"][0] if n in usable else None for n in range(len(self._files))]
         self._has_actions = all("actions" in shapes[number] for number in usable)
@@ -60,7 +63,9 @@ class TrajectoryNpzReader:
     def episodes(self) -> list[EpisodeInfo]:
         """Every episode, in order."""
         return [
-            EpisodeInfo(number, name_of(file, self.path), task_of(file, self.path), length)
+            EpisodeInfo(
+                number, name_of(file, self.path), task_of(file, self.path), length, self._problems.get(number, "")
+            )
             for number, (file, length) in enumerate(zip(self._files, self._lengths, strict=True))
         ]
 

@@ -40,6 +40,7 @@ class VideoFolderReader:
         shape, fps = self._first_shape() or usable[0][0], usable[0][1]
         lengths = [length for _, _, length in usable]
         self._lengths = [None if outcome.error else outcome.result[2] for outcome in outcomes]
+        self._problems = [str(outcome.error or "") for outcome in outcomes]
         self.info = DatasetInfo(
             format="video-folder",
             num_episodes=len(self._files),
@@ -59,10 +60,10 @@ class VideoFolderReader:
 
     def episodes(self) -> list[EpisodeInfo]:
         """Every episode, in order."""
-        rows = zip(self._files, self._lengths, strict=True)
+        rows = zip(self._files, self._lengths, self._problems, strict=True)
         return [
-            EpisodeInfo(i, name_of(file, self.path), task_of(file, self.path), length)
-            for i, (file, length) in enumerate(rows)
+            EpisodeInfo(number, name_of(file, self.path), task_of(file, self.path), length, problem)
+            for number, (file, length, problem) in enumerate(rows)
         ]
 
     def frames(self, episode: EpisodeInfo) -> Iterator[np.ndarray]:

@@ -95,6 +95,7 @@ class WebDatasetReader:
                 f"{name_of(episode.shard, self.path)}/{episode.name}".rstrip("/"),
                 task_of(episode.shard, self.path),
                 self._length(episode),
+                episode.problem,
             )
             for number, episode in enumerate(self._episodes)
         ]
