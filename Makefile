@@ -26,8 +26,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup           ## record, train, align and report, in minutes on two CPU cores
 	$(BIN)/flexlam demo --out demo --overwrite
 
-test: setup           ## the whole fast suite
-	$(BIN)/python -m pytest -m 'not slow and not gpu'
+test: setup           ## the whole fast suite, a process for each core (four at most)
+	$(BIN)/python -m pytest -m 'not slow and not gpu' --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup      ## what takes minutes: kills, whole studies, Ray
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS),ray]'

@@ -100,13 +100,16 @@ def test_a_gap_in_steps_is_told_to_differ_where_frame_rates_do(stores, make_epis
     assert mixture.rates == (2.0, stores[0].fps)
     assert "a step lasts 0.11 to 0.5 seconds" in load_pairs(mixture.path, PairConfig()).describe()
     assert "a step lasts" not in load_pairs(mixture.path, PairConfig(gap_seconds=0.5)).describe()
+    assert any("frame rates differ: 2, 8.75 a second" in row.what for row in check(mixture.path).rows)
+    both = (stores[0].num_frames / stores[0].fps, slow.num_frames / 2.0)
+    assert describe(mixture.path)["seconds"] == pytest.approx(sum(both))
     assert FrameRecord.of(mixture).fps is None and FrameRecord.of(stores[0]).fps == stores[0].fps
 
 
 def test_info_and_check_take_a_mixture(mixture):
     about = describe(mixture.path)
     assert about["format"] == "mixture" and about["stores"]["small"]["share"] == 0.75
-    assert about["num_episodes"] == 22
+    assert about["num_episodes"] == 22 and about["stores"]["large"]["fit"] == "stretch"
     assert not [row for row in check(mixture.path).rows if row.severity == "error"]
 
 
@@ -119,7 +122,7 @@ def test_a_store_that_was_built_anew_is_noticed(mixture, make_episode, memory_re
 
 def test_a_store_that_is_gone_is_named(mixture, tmp_path):
     (tmp_path / "small").rename(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"There is nothing at .*small"):
+    with pytest.raises(DataError, match=r"The store small of the mixture .* There is nothing at .* put it back"):
         open_frames(mixture.path)
 
 
@@ -140,9 +143,11 @@ def test_another_version_is_refused(mixture):
 def test_what_cannot_be_mixed_is_refused(stores, mixture, make_episode, memory_reader, build, tmp_path):
     small, large = (store.path for store in stores)
     out = tmp_path / "new"
+    with pytest.raises(ConfigError, match="Name the stores"):
+        mix([], out)
     with pytest.raises(ConfigError, match=r"--weights has 3 value\(s\) for 2"):
         mix([small, large], out, (1, 2, 3))
-    with pytest.raises(ConfigError, match=r"stores\.1\.weight: got 0"):
+    with pytest.raises(ConfigError, match=r"weights are 1, 0; each has to be above 0"):
         mix([small, large], out, (1, 0))
     with pytest.raises(ConfigError, match="different --names"):
         mix([small, small], out)

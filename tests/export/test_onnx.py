@@ -78,6 +78,8 @@ def test_graphs_compute_what_torch_does(model, tmp_path, config, spec, files):
         *(f"translator-{k}.onnx" for k in files),
     }
     about = json.loads((out / "onnx.json").read_text())
+    assert (about["gap_steps"], about["fit"]) == (1, "stretch")
+    assert ("prev_action" in about["translator_inputs"]) == config.use_prev_action
     assert about["model_hash"] == lam.hash and about["action_spec"] == spec.model_dump(mode="json")
 
     rng = np.random.default_rng(3)

@@ -24,10 +24,15 @@ def test_a_card_tells_what_the_model_is_and_what_was_measured():
     assert 'license: "cc-by-4.0"' in header and "library_name: flexlam" in header
     assert "K = 4 ordered codes of 10.0 bits" in body and "64 x 48 x 3, 0.2 s apart; 1,234,567 parameters" in body
     assert 'from_pretrained("me/squares")' in body and "Beside it lie: translator." in body
-    assert "256 labels, `flexlam eval alignment --json a.json`, 2026-11-20, EPYC, 2 cores, data d00d." in body
+    assert "256 labels, `flexlam eval alignment --json a.json`, 2026-11-20, EPYC, 2 cores, data d00d.\n" in body
     assert "| k = 4 (all slots) | 39.9 | 1.200 |" in body and "| inverse dynamics (IDM) |  | 1.300 |" in body
     assert "| what | Squares \\| drawn |" in body and "| people, consent | No people. |" in body
     assert "Decoded frames are generated" in body and "collapsed (one code)." in body
+
+
+def test_other_data_than_the_model_was_trained_on_are_named():
+    card = model_card(CardConfig(), FACTS, "here", [ALIGNMENT | {"data_hash": "beef"}])
+    assert "data beef. Not the data that the model was trained on." in card
 
 
 def test_what_nobody_said_or_measured_is_named():

@@ -84,6 +84,7 @@ def describe(place: str | Location, source: SourceConfig | None = None) -> dict[
         timing: ActionTiming | None = None
         broken: list[EpisodeInfo] = []
         fps, shape, spec = store.fps, store.frame_shape, store.action_spec
+        seconds: float | None = sum(member.num_frames / member.fps for member in store.members)
     else:
         reader = open_dataset(path, source)
         episodes, info = reader.episodes(), reader.info
@@ -92,12 +93,13 @@ def describe(place: str | Location, source: SourceConfig | None = None) -> dict[
         num_frames, fps, shape, spec = info.num_frames, info.fps, info.frame_shape, info.action_spec
         timing = info.action_timing
         broken = [episode for episode in episodes if episode.problem]
+        seconds = None if num_frames is None else num_frames / fps
     known = [length for length in lengths if length is not None]
     return about | {
         "path": str(path),
         "num_episodes": len(lengths),
         "num_frames": num_frames,
-        "seconds": None if num_frames is None else num_frames / fps,
+        "seconds": seconds,
         "fps": fps,
         "frame_shape": list(shape),
         "episode_length": {"min": min(known), "mean": sum(known) / len(known), "max": max(known)} if known else None,
@@ -197,6 +199,10 @@ def _check_store(path: Location, strict: bool) -> CheckReport:
     except DataError as error:
         rows.append(CheckRow("error", "", str(error)))
         return CheckReport(str(path), store.num_episodes, 0, tuple(rows), strict)
+    if len(store.rates) > 1:
+        rates = ", ".join(f"{rate:.3g}" for rate in store.rates)
+        what = f"frame rates differ: {rates} a second; give gaps in seconds (--pairs.gap-seconds)"
+        rows.append(CheckRow("warning", "", what))
     table = store.episodes
     for name, start, length in zip(table.names, table.starts, table.lengths, strict=True):
         if store.actions is not None and store.action_spec is not None:

@@ -99,7 +99,7 @@ class Mixture(FrameStore):
         """What only a mixture has to tell."""
         shares = np.array(self.weights) / sum(self.weights)
         stores = {
-            item.name: {"share": float(share), "num_frames": store.num_frames, "fps": store.fps}
+            item.name: {"share": float(share), "num_frames": store.num_frames, "fps": store.fps, "fit": store.fit}
             for item, share, store in zip(self.record.stores, shares, self._members, strict=True)
         }
         return {"format": "mixture", "content_hash": self.content_hash, "stores": stores}
@@ -185,6 +185,10 @@ def mix(
         DataError: a store cannot be used, or frames have different shapes.
         OutputError: OUT holds something else, or cannot be written.
     """
+    if not stores:
+        raise ConfigError("Name the stores of the mixture: flexlam data mix STORE STORE --out MIXTURE")
+    if weights is not None and any(weight <= 0 for weight in weights):
+        raise ConfigError(f"The weights are {', '.join(f'{w:g}' for w in weights)}; each has to be above 0.")
     names = [store.resolve().name for store in stores] if names is None else names
     for what, given in (("--weights", weights), ("--names", names)):
         if given is not None and len(given) != len(stores):
@@ -233,7 +237,14 @@ def _from(folder: Path, store: Path) -> str:
 
 
 def _open_ingredient(folder: Path, item: Ingredient) -> FrameStore:
-    store = FrameStore.open(Path(os.path.normpath(folder.resolve() / item.path)))
+    place = Path(os.path.normpath(folder.resolve() / item.path))
+    try:
+        store = FrameStore.open(place)
+    except DataError as error:
+        raise DataError(
+            f"The store {item.name} of the mixture {folder} cannot be used: {error} If it lies elsewhere now, put "
+            "it back (paths are kept from the mixture's folder), or make the mixture again: flexlam data mix"
+        ) from error
     if store.content_hash != item.content_hash:
         raise DataError(
             f"{store.path} has the content hash {store.content_hash}; the mixture {folder} was made when it had "

@@ -2,7 +2,7 @@
 
 encoder.onnx          obs, next_obs (batch, H, W, C) uint8 -> codes (batch, K) int64, latents (batch, K, D) float32
 translator-k4.onnx    latents (batch, 4, D) [, prev_action (batch, A)] [, obs] -> action (batch, A), scores (batch, O)
-onnx.json             hashes of the model and of the translator, shapes, what actions are, what was checked
+onnx.json             hashes, shapes, inputs, the time between the two frames, what actions are, what was checked
 """
 
 import contextlib
@@ -96,14 +96,17 @@ def export_onnx(
     """
     _require_packages()
     check_output_folder(out, overwrite)
-    _, model = open_lam(run, torch.device("cpu"))
+    opened_run, model = open_lam(run, torch.device("cpu"))
     opened = None if translator is None else load_translator(translator, model.hash)
     lengths = _lengths(opened, prefix_lengths)
     about: dict[str, Any] = {"format_version": 1, "model_hash": model.hash, "num_slots": model.num_slots}
     about |= {"frame_shape": list(model.frame_shape), "latent_dim": model.latent_dim}
+    pairs, frames = opened_run.pairs, opened_run.frames
+    about |= {"gap_steps": pairs.gap_steps, "gap_seconds": pairs.gap_seconds, "fps": frames.fps, "fit": frames.fit}
     if opened is not None and translator is not None:
         about |= {"translator_hash": read_hash(translator), "prefix_lengths": list(lengths)}
         about |= {"action_spec": opened.codec.spec.model_dump(mode="json")}
+        about |= {"translator_inputs": list(_Prefix(opened, opened.num_slots).names)}
     with atomic_folder(out) as folder:
         found = [_export_encoder(model, folder)]
         found += [_export_translator(opened, model, k, folder) for k in lengths if opened is not None]

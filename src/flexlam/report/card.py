@@ -109,7 +109,8 @@ def _measured(facts: ModelFacts, results: Sequence[dict[str, Any]]) -> str:
             )
         make, title = _TABLES[kind]
         table: Table = make(result)
-        parts.append(f"### {title}\n{_source(result)}\n\n{table.to_markdown()}")
+        other = "" if result.get("data_hash") == facts.data_hash else " Not the data that the model was trained on."
+        parts.append(f"### {title}\n{_source(result)}{other}\n\n{table.to_markdown()}")
     return "\n\n".join(parts)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flexlam.core.errors import DataError
+from flexlam.core.errors import DataError, OutputError
 from flexlam.core.hub import push
 from flexlam.export.model import Shared, share_model
 from flexlam.lam.model import LatentActionModel
@@ -41,7 +41,12 @@ def export_model(
         return model_card(config, facts, push_to or str(out), measured)
 
     share_model(run, out, card, translator, policy, overwrite)
-    return push(out, push_to, private or None) if push_to else None
+    if push_to is None:
+        return None
+    try:
+        return push(out, push_to, private or None)
+    except OutputError as error:
+        raise OutputError(f"{error} The model lies in {out}; the same command with --overwrite tries again.") from error
 
 
 def model_facts(run: LamRun, model: LatentActionModel, parts: tuple[str, ...] = ()) -> ModelFacts:

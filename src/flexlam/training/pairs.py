@@ -1,5 +1,6 @@
 """Which transitions a run trains, chooses and tests on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class SplitPairs:
         sets = (("training", self.train), ("validation", self.validation), ("test", self.test))
         counts = (f"{name} {len(set(x.episode.tolist())):,} episodes ({len(x):,} transitions)" for name, x in sets)
         told = f"{', '.join(counts)}; every task has an episode in each set where it has three."
-        return f"{told} {self._uneven()}".rstrip()
+        return " ".join([told, *self._differences()])
 
     def sampler(self, batch_size: int, seed: int) -> BatchSampler | WeightedSampler:
         """Batches of training transitions; from the stores of a mixture in the ratios of their weights.
@@ -81,14 +82,19 @@ class SplitPairs:
                 )
         return WeightedSampler(groups, self.store.weights, batch_size, seed)
 
-    def _uneven(self) -> str:
-        rates = self.store.rates
-        if self.in_seconds or len(rates) == 1:
-            return ""
-        return (
-            f"The stores have {rates[0]:g} to {rates[-1]:g} frames a second, so a step lasts {1 / rates[-1]:.2g} to "
-            f"{1 / rates[0]:.2g} seconds; --pairs.gap-seconds makes transitions alike."
-        )
+    def _differences(self) -> Iterator[str]:
+        """In what the stores of a mixture differ."""
+        rates, fits = self.store.rates, list(dict.fromkeys(store.fit for store in self.store.members))
+        if not self.in_seconds and len(rates) > 1:
+            yield (
+                f"The stores have {rates[0]:g} to {rates[-1]:g} frames a second, so a step lasts {1 / rates[-1]:.2g} "
+                f"to {1 / rates[0]:.2g} seconds; --pairs.gap-seconds makes transitions alike."
+            )
+        if len(fits) > 1:
+            yield (
+                f"The stores' frames were brought to their size in several ways ({', '.join(fits)}); encoding other "
+                f"data takes the first, {fits[0]}, unless --fit says otherwise."
+            )
 
 
 def load_pairs(data: Path, config: PairConfig, frame_shape: tuple[int, int, int] | None = None) -> SplitPairs:
