@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -52,8 +53,6 @@ def write_video(folder: Path, num_bytes: float) -> None:
 
 def write_npz(folder: Path, num_bytes: float) -> None:
     """One trajectory in one file, not compressed."""
-    import zipfile
-
     count = int(num_bytes / FRAME.nbytes)
     description = {"descr": "|u1", "fortran_order": False, "shape": (count, *FRAME.shape)}
     with zipfile.ZipFile(folder / "trajectory.npz", "w") as archive:

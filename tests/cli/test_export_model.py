@@ -12,6 +12,7 @@ from command_line import run_command as run
 from fake_hub import hub_on_this_machine
 from flexlam import LatentActionModel
 from flexlam.acting.agent import Agent
+from flexlam.core.errors import ConfigError
 from flexlam.translator.model import load_translator
 
 
@@ -64,6 +65,8 @@ def test_the_hub_gives_back_what_was_pushed(
         assert model.hash == LatentActionModel.from_pretrained(world.lam).hash
         said = run("encode", "hf://me/lam", "--data", world.store, "--out", tmp_path / "codes")
         assert said.code == 0, said.err
+        with pytest.raises(ConfigError, match="is no OWNER/NAME of the Hub"):
+            LatentActionModel.from_pretrained(world.lam, revision="main")
         model.push_to_hub("me/copy", card="mine")
         again = LatentActionModel.from_pretrained("me/copy")
         assert again.hash == model.hash and repositories["me/copy"].commits[-1]["README.md"] == b"mine"

@@ -12,6 +12,7 @@ from flexlam.core.errors import CheckpointError, ConfigError, DataError, OutputE
 from flexlam.core.files import try_lock
 from flexlam.data import video
 from flexlam.data.location import fingerprint
+from flexlam.data.mixture import mix
 from flexlam.data.parts import StoreConfig
 from flexlam.data.readers import open_dataset
 from flexlam.data.store import FrameStore
@@ -223,3 +224,18 @@ def test_shards_of_another_size_are_not_mixed(made, encode, model, tmp_path, mon
     marked.write_bytes(b"of another size")
     encode(dataset.path, "two", episodes_per_shard=3)
     assert plain(rows(tmp_path / "two")) == expected(model, dataset)
+
+
+def test_stores_of_several_rates_get_the_gap_in_seconds(made, encode, tmp_path):
+    """A step of the slowest store of a mixture is not a step of the others."""
+    dataset = made("video-folder")
+    for name, gap in (("fast", None), ("slow", 0.3)):
+        config = StoreConfig(frame_size=(16, 32), frame_gap=gap)
+        build_store(open_dataset(dataset.path), tmp_path / name, config, announce=lambda _: None)
+    small = lam_run(2)
+    small = small.model_copy(update={"pairs": PairConfig(split=(0.34, 0.33, 0.33))})
+    train_lam(small, tmp_path / "slow", tmp_path / "run")
+    mix([tmp_path / "slow", tmp_path / "fast"], tmp_path / "mixture")
+    encode(tmp_path / "mixture", "out", run=str(tmp_path / "run"))
+    steps = {(row["episode_name"].split("/")[0], row["next_step"] - row["step"]) for row in rows(tmp_path / "out")}
+    assert steps == {("slow", 1), ("fast", 3)}

@@ -114,6 +114,11 @@ def checked_hashes(path: Path) -> dict[str, str]:
     return hashes
 
 
+def bundle_of(path: Path) -> Path:
+    """The folder with the finished model of a run, or of a released model."""
+    return path / "model" if (path / "run.json").exists() else path
+
+
 def copy_bundle(path: Path, folder: Path, files: Mapping[str, str] | None = None) -> None:
     """Copy a bundle without its texts into a folder, and others with it; its hash stays what it is.
 

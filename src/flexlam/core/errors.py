@@ -42,7 +42,7 @@ class TrainingError(FlexlamError):
 
 
 class ExportError(FlexlamError):
-    """An exported model does not compute what the original does."""
+    """A model cannot be exported, or its export does not compute what it does."""
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:

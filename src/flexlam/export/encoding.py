@@ -126,10 +126,13 @@ class Encoding:
         A gap in steps was one in seconds at the frame rate that the model was trained at: data at another rate get the
         same time between their frames.
         """
-        run, fps = self._opened[0], self.reader.info.fps
+        run, reader = self._opened[0], self.reader
         trained = run.frames.fps
-        if run.pairs.gap_seconds is not None or trained is None or abs(fps / trained - 1) < _SAME_RATE:
+        rates = reader.store.rates if isinstance(reader, StoreReader) else (reader.info.fps,)
+        if run.pairs.gap_seconds is not None or trained is None:
             return run.pairs.gap_steps, run.pairs.gap_seconds
+        if all(abs(rate / trained - 1) < _SAME_RATE for rate in rates):
+            return run.pairs.gap_steps, None
         return 1, run.pairs.gap_steps / trained
 
     @property

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 
-from flexlam.core.checkpoint import copy_bundle, read_bundle
+from flexlam.core.checkpoint import bundle_of, copy_bundle, read_bundle
 from flexlam.core.files import atomic_folder, check_output_folder
 from flexlam.lam.model import LatentActionModel
 from flexlam.policy.autoregressive import SequenceModel
-from flexlam.training.runs import LamRun, bundle_of, open_lam
-from flexlam.translator.model import bundle_of as translator_bundle
-from flexlam.translator.model import load_translator
+from flexlam.training.runs import LamRun, open_lam
+from flexlam.translator.model import load_translator, translator_bundle
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def share_model(
         parts["translator"] = translator_bundle(translator)
     if policy is not None:
         SequenceModel.from_pretrained(policy, model.hash)
-        parts["policy"] = policy / "model" if (policy / "run.json").exists() else policy
+        parts["policy"] = bundle_of(policy)
     shared = Shared(opened, model, tuple(parts))
     with atomic_folder(out) as folder:
         copy_bundle(bundle_of(run), folder, {"README.md": card(shared)})

@@ -15,7 +15,7 @@ from flexlam.bottleneck.base import QuantizerConfig
 from flexlam.bottleneck.fsq import FSQ
 from flexlam.bottleneck.prefix import PrefixSampling, RetainedPrefix
 from flexlam.core import catalog
-from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
+from flexlam.core.checkpoint import bundle_of, load_weights, read_bundle, write_bundle
 from flexlam.core.config import Config, component
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.hub import fetch, is_hub_name, model_folder, push
@@ -194,13 +194,13 @@ class LatentActionModel(nn.Module):
         Raises:
             CheckpointError: missing, truncated, damaged, of another kind or of an unknown format version; or the Hub
                 has no such model, or cannot be reached.
-            ConfigError: a model of the Hub, and huggingface_hub is not installed.
+            ConfigError: a model of the Hub, and huggingface_hub is not installed; or a revision of something else.
         """
         if isinstance(path, str) and not Path(path).exists() and is_hub_name(path):
             path = fetch(path, revision)
-        path = model_folder(path)
-        if (path / "run.json").exists():
-            path = path / "model"
+        elif revision is not None:
+            raise ConfigError(f"revision is {revision!r}, but {path} is no OWNER/NAME of the Hub; leave it out.")
+        path = bundle_of(model_folder(path))
         bundle = read_bundle(path, cls.kind)
         values = dict(bundle.config)
         frame_shape = tuple(values.pop("frame_shape"))

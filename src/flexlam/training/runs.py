@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from flexlam.core.checkpoint import read_bundle
 from flexlam.core.errors import CheckpointError
 from flexlam.core.run_folder import RunFolder
 from flexlam.lam.model import LatentActionModel
@@ -32,7 +31,7 @@ def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionMode
     """
     if (path / "bundle.json").exists():
         model = LatentActionModel.from_pretrained(path, device)
-        state = read_bundle(path, LatentActionModel.kind).state
+        state = model.state or {}
         pairs = PairConfig.parse(state.get("pairs", {}), where=str(path))
         return LamRun(path, pairs, state.get("parents", {}), _frames(state, path)), model
     run = RunFolder.open(path, ("lam", "joint"))
@@ -40,13 +39,7 @@ def open_lam(path: Path, device: torch.device) -> tuple[LamRun, LatentActionMode
         raise CheckpointError(f"The run {path} has not finished. Continue it with: flexlam train lam PRESET --resume")
     model = LatentActionModel.from_pretrained(run.model, device)
     pairs = PairConfig.parse(run.header["config"].get("pairs"), where=f"{path}/run.json")
-    frames = _frames(read_bundle(run.model, LatentActionModel.kind).state, run.model)
-    return LamRun(path, pairs, run.header["parents"], frames), model
-
-
-def bundle_of(path: Path) -> Path:
-    """The folder with the finished model of a run, or of a released model."""
-    return path / "model" if (path / "run.json").exists() else path
+    return LamRun(path, pairs, run.header["parents"], _frames(model.state or {}, run.model)), model
 
 
 def _frames(state: dict[str, Any], path: Path) -> FrameRecord:

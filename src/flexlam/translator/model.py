@@ -8,7 +8,7 @@ from torch import Tensor
 
 from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
-from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
+from flexlam.core.checkpoint import bundle_of, load_weights, read_bundle, write_bundle
 from flexlam.core.config import Config, component
 from flexlam.core.errors import CheckpointError, ConfigError
 from flexlam.translator.base import TranslatorConfig
@@ -46,11 +46,10 @@ def save_translator(translator: Translator, path: Path, lam_hash: str, **state: 
     return write_bundle(path, KIND, description.model_dump(mode="json"), tensors, {"lam_hash": lam_hash, **state})
 
 
-def bundle_of(path: Path) -> Path:
+def translator_bundle(path: Path) -> Path:
     """The folder with the translator of a run or of a shared model, or the translator itself."""
-    if (path / "translator").exists():  # of stage 4, or a shared model, which keep it apart
-        return path / "translator"
-    return path / "model" if (path / "run.json").exists() else path
+    # stage 4 and shared models keep it apart
+    return path / "translator" if (path / "translator").exists() else bundle_of(path)
 
 
 def read_hash(path: Path) -> str:
@@ -59,7 +58,7 @@ def read_hash(path: Path) -> str:
     Raises:
         CheckpointError: missing or damaged.
     """
-    return read_bundle(bundle_of(path), KIND).hash
+    return read_bundle(translator_bundle(path), KIND).hash
 
 
 def load_translator(path: Path, lam_hash: str | None) -> Translator:
@@ -68,7 +67,7 @@ def load_translator(path: Path, lam_hash: str | None) -> Translator:
     Raises:
         CheckpointError: missing or damaged, or trained on the codes of another model.
     """
-    path = bundle_of(path)
+    path = translator_bundle(path)
     bundle = read_bundle(path, KIND)
     if bundle.state["lam_hash"] != lam_hash:
         raise CheckpointError(
