@@ -17,7 +17,8 @@ def test_codes_indices_and_gradients_agree_with_the_oracle(levels: tuple[int, ..
     ours, oracle = plain(levels), OracleFSQ(levels=list(levels))
     x = 3 * torch.randn(64, 3, len(levels), generator=torch.Generator().manual_seed(0))
     a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
-    latents, indices = ours(a)
+    latents, indices, penalty = ours(a)
+    assert penalty == 0
     oracle_latents, oracle_indices = oracle(b)
     weights = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
     (latents * weights).sum().backward()
@@ -40,7 +41,7 @@ def test_every_code_survives_the_round_trip(levels: tuple[int, ...]) -> None:
     half_length = (quantizer._levels - 1) * (1 + 1e-3) / 2
     offset = torch.where(quantizer._levels % 2 == 0, 0.5, 0.0)
     inputs = torch.atanh((latents * half_width + offset) / half_length) - torch.atanh(offset / half_length)
-    again, found = quantizer(inputs)
+    again, found, _ = quantizer(inputs)
     assert torch.equal(found[:, 0], indices)
     torch.testing.assert_close(again, latents, rtol=0, atol=1e-6)
 
@@ -50,7 +51,7 @@ def test_latents_of_a_pass_are_those_of_its_indices_and_stay_in_range(levels: tu
     quantizer = plain(levels)
     extremes = torch.tensor([-1e4, -1.0, 0.0, 1.0, 1e4])
     x = extremes[:, None, None].expand(5, 3, len(levels))
-    latents, indices = quantizer(x)
+    latents, indices, _ = quantizer(x)
     assert indices.min() >= 0 and indices.max() < quantizer.codebook_size
     torch.testing.assert_close(quantizer.indices_to_latents(indices), latents, rtol=0, atol=1e-6)
 
@@ -69,21 +70,21 @@ def test_distance_is_zero_exactly_on_codes_and_null_starts_off_them(levels: tupl
 def test_normalisation_uses_the_batch_in_training_and_what_it_learned_in_evaluation() -> None:
     quantizer = FSQ(FSQ.Config(levels=(5, 5)), num_slots=2)
     x = 7 + 0.01 * torch.randn(512, 2, 2, generator=torch.Generator().manual_seed(0))
-    _, indices = quantizer.train()(x)
+    _, indices, _ = quantizer.train()(x)
     assert len(indices.unique()) > 10, "a shifted, narrow input still spreads over the codes"
     for _ in range(300):
         quantizer(x)
     quantizer.eval()
-    _, whole = quantizer(x)
-    _, alone = quantizer(x[:1])
+    _, whole, _ = quantizer(x)
+    _, alone, _ = quantizer(x[:1])
     assert torch.equal(whole[:1], alone), "in evaluation an example does not depend on its batch"
     assert (whole == indices).float().mean() > 0.95
-    _, unnormalised = plain((5, 5), num_slots=2)(x)
+    _, unnormalised, _ = plain((5, 5), num_slots=2)(x)
     assert len(unnormalised.unique()) == 1, "without it the same input collapses"
 
 
 def test_low_precision_inputs_are_quantised_in_float32() -> None:
-    latents, _ = plain((8, 5))(torch.randn(4, 3, 2).bfloat16())
+    latents, _, _ = plain((8, 5))(torch.randn(4, 3, 2).bfloat16())
     assert latents.dtype == torch.float32
 
 

@@ -135,7 +135,7 @@ def test_the_learned_null_latent_coincides_with_no_code() -> None:
     generator, before = seeded(), prefix.null_latent.detach().clone()
     for _ in range(100):
         x = torch.randn(64, 8, generator=generator)
-        latents, _ = quantizer(encoder(x).view(64, 4, 2))
+        latents, _, _ = quantizer(encoder(x).view(64, 4, 2))
         filled, _ = prefix(latents, generator=generator)
         loss = (decoder(filled.flatten(1)) - x).square().mean()
         optimizer.zero_grad()

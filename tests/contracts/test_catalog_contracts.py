@@ -82,12 +82,15 @@ def test_quantizers(name: str) -> None:
     quantizer = quantizer_class(quantizer_class.Config(), 3).eval()
     dim = quantizer.latent_dim
     x = torch.randn(8, 3, dim, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    latents, indices = quantizer(x)
+    latents, indices, penalty = quantizer(x)
     assert latents.shape == (8, 3, dim) and indices.shape == (8, 3)
     assert not indices.is_floating_point() and indices.min() >= 0 and indices.max() < quantizer.codebook_size
+    assert penalty.shape == () and penalty >= 0
     latents.sum().backward()
     assert x.grad.abs().max() > 0, "gradients pass through"
-    torch.testing.assert_close(quantizer.indices_to_latents(indices), latents.detach())
+    torch.testing.assert_close(
+        quantizer.indices_to_latents(indices), latents.detach(), rtol=0, atol=quantizer.step / 2 + 1e-6
+    )
     assert quantizer.indices_to_latents(indices[0, :2]).shape == (2, dim)
     assert quantizer.distance_to_codes(latents[0, 0]) == pytest.approx(0, abs=1e-6)
     assert quantizer.null_init().shape == (dim,)

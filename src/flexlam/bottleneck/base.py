@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Protocol
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -15,15 +16,19 @@ class QuantizerConfig(ComponentConfig):
 
 
 class Quantizer(Protocol):
-    """Maps each slot to one of a finite set of vectors."""
+    """Maps each slot to one of a finite set of vectors, or to a bounded one that a whole number stands for roughly."""
 
     latent_dim: int
     """D, width of a slot."""
     codebook_size: int
     """|C|, number of codes a slot can take."""
+    step: float
+    """Width of the grid cells that indices stand for; 0 where they say exactly which latent it is."""
 
-    def __call__(self, x: Float[Tensor, "B K D"]) -> tuple[Float[Tensor, "B K D"], Int[Tensor, "B K"]]:
-        """Quantised latents (gradients pass through) and code indices."""
+    def __call__(
+        self, x: Float[Tensor, "B K D"], generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "B K D"], Int[Tensor, "B K"], Float[Tensor, ""]]:
+        """Latents (gradients pass through), code indices, and what the training loss has to add for the bottleneck."""
 
     def indices_to_latents(self, indices: Int[Tensor, "*batch K"]) -> Float[Tensor, "*batch K D"]:
         """The vectors that codes stand for."""

@@ -40,21 +40,23 @@ class FSQ(nn.Module):
         super().__init__()
         self.latent_dim = len(config.levels)
         levels = torch.tensor(config.levels)
-        self.codebook_size = int(levels.prod())
+        self.codebook_size, self.step = int(levels.prod()), 0.0
         self.norm = (
             nn.BatchNorm1d(num_slots * self.latent_dim, affine=False) if config.normalize == "batch" else nn.Identity()
         )
         self.register_buffer("_levels", levels, persistent=False)
         self.register_buffer("_basis", torch.cumprod(levels, 0) // levels, persistent=False)
 
-    def forward(self, x: Float[Tensor, "B K D"]) -> tuple[Float[Tensor, "B K D"], Int[Tensor, "B K"]]:
-        """Quantised latents and code indices."""
+    def forward(
+        self, x: Float[Tensor, "B K D"], generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "B K D"], Int[Tensor, "B K"], Float[Tensor, ""]]:
+        """Quantised latents, code indices, and no penalty."""
         x = self.norm(x.float().flatten(1)).view(x.shape)
         bounded = self._bound(x)
         rounded = bounded + (bounded.round() - bounded).detach()
         half_width = self._levels // 2
         indices = ((rounded.detach().round().long() + half_width) * self._basis).sum(-1)
-        return rounded / half_width, indices
+        return rounded / half_width, indices, x.new_zeros(())
 
     def indices_to_latents(self, indices: Int[Tensor, "*batch K"]) -> Float[Tensor, "*batch K D"]:
         """Grid coordinates of codes."""

@@ -14,6 +14,9 @@ class TrainLam(ResumableOutput):
 
     data: Path
     """Frame store (flexlam data convert)."""
+    twin: Path | None = None
+    """Frame store of the same games before other backgrounds (collect with another --overlay-seed), for objectives that
+    compare the two."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:
@@ -22,7 +25,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     from flexlam.training.lam import train_lam
 
     finished = options.finished_before()
-    done = train_lam(settings, options.data, options.out, options.overwrite, options.resume)
+    done = train_lam(settings, options.data, options.out, options.overwrite, options.resume, options.twin)
     if finished:
         print(f"The run {done.path} had finished before; nothing was left to do.")
     health = done.read_json("health.json")

@@ -37,10 +37,20 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "quantizer": {
         "fsq": "flexlam.bottleneck.fsq:FSQ",
+        "vq": "flexlam.bottleneck.vq:VQ",
+        "continuous": "flexlam.bottleneck.continuous:Continuous",
     },
     "decoder": {
         "regression": "flexlam.lam.decoders.regression:RegressionDecoder",
         "flow": "flexlam.lam.decoders.flow:FlowDecoder",
+    },
+    "objective": {
+        "reconstruction": "flexlam.training.objectives.reconstruction:Reconstruction",
+        "cross-exogenous": "flexlam.training.objectives.cross_exogenous:CrossExogenous",
+        "action-supervision": "flexlam.training.objectives.action_supervision:ActionSupervision",
+        "features": "flexlam.training.objectives.features:FeaturePrediction",
+        "optical-flow": "flexlam.training.objectives.optical_flow:OpticalFlow",
+        "none": "flexlam.training.objectives.nothing:Nothing",
     },
     "translator": {
         "prefix-sampled": "flexlam.translator.serving:PrefixSampledTranslator",

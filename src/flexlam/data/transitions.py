@@ -1,7 +1,7 @@
 """Pairs of frames of one episode, a fixed gap apart, with the action between them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,6 +77,15 @@ class TransitionIndex:
         first, second, previous = (column.copy() for column in table[:3])
         episode_of, step, task_of = (column.astype(np.int32) for column in table[3:])
         return cls(first, second, previous, episode_of, step, task_of, store.tasks, store.content_hash)
+
+    def reaching(self, store: FrameStore, rows: np.ndarray, gaps: np.ndarray) -> "TransitionIndex":
+        """Transitions (B,) of some rows whose frames are so many gaps (B,) apart, or as many as the episode has."""
+        episode, first = self.episode[rows], self.first[rows]
+        last = store.episodes.starts[episode] + store.episodes.lengths[episode] - 1
+        gap = self.second[rows] - first
+        gaps = np.minimum(gaps, (last - first) // gap)
+        others = {name: getattr(self, name)[rows] for name in ("previous", "episode", "step", "task")}
+        return replace(self, first=first, second=first + gaps * gap, **others)
 
     def batch(self, store: FrameStore, rows: np.ndarray, with_actions: bool = True) -> Transitions:
         """The transitions of some rows (B,), in any order.

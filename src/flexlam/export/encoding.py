@@ -201,7 +201,7 @@ class Encoding:
                 "apart. Give the frame rate of data without a clock (--fps)."
             )
         k = self.prefix_length
-        dtype = np.int16 if model.quantizer.codebook_size <= np.iinfo(np.int16).max else np.int32
+        dtype = np.promote_types(np.int16, np.min_scalar_type(-model.quantizer.codebook_size))
         codes = np.zeros((len(first), k), dtype)
         num_dims = 0 if self.translator is None else self.translator.codec.spec.num_dims
         actions = np.zeros((len(first), num_dims), np.float32)

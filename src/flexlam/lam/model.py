@@ -37,6 +37,8 @@ class LamAux:
     prefix_length: Int[Tensor, "B"]
     latents: Float[Tensor, "B K D"]
     """Quantised, before null-filling; carries gradients."""
+    penalty: Float[Tensor, ""]
+    """What the bottleneck itself adds to a training loss (a VQ's commitment)."""
 
 
 class LatentActionModel(nn.Module):
@@ -90,7 +92,19 @@ class LatentActionModel(nn.Module):
         self, obs: Float[Tensor, "B C H W"], next_obs: Float[Tensor, "B C H W"]
     ) -> tuple[Float[Tensor, "B K D"], Int[Tensor, "B K"]]:
         """Quantised latents (with gradients) and code indices."""
-        return self.quantizer(self.encoder(obs, next_obs))
+        latents, indices, _ = self.quantizer(self.encoder(obs, next_obs))
+        return latents, indices
+
+    def encode_prefixes(
+        self,
+        obs: Float[Tensor, "B C H W"],
+        next_obs: Float[Tensor, "B C H W"],
+        generator: torch.Generator | None = None,
+    ) -> tuple[Float[Tensor, "B K D"], LamAux]:
+        """Null-filled latents under a random retained prefix of each example, and what was seen on the way."""
+        latents, indices, penalty = self.quantizer(self.encoder(obs, next_obs), generator)
+        filled, prefix_length = self.prefix(latents, generator=generator)
+        return filled, LamAux(indices, prefix_length, latents, penalty)
 
     def loss(
         self,
@@ -99,10 +113,8 @@ class LatentActionModel(nn.Module):
         generator: torch.Generator | None = None,
     ) -> tuple[Float[Tensor, ""], LamAux]:
         """The decoder's objective under a random retained prefix of each example (FlexLAM §4.1)."""
-        latents, indices = self.encode_images(obs, next_obs)
-        filled, prefix_length = self.prefix(latents, generator=generator)
-        loss = self.decoder.loss(obs, next_obs, filled, generator)
-        return loss, LamAux(indices, prefix_length, latents)
+        filled, aux = self.encode_prefixes(obs, next_obs, generator)
+        return self.decoder.loss(obs, next_obs, filled, generator) + aux.penalty, aux
 
     @torch.no_grad()  # not inference_mode: users train on what comes out
     def encode(self, obs: np.ndarray | Tensor, next_obs: np.ndarray | Tensor) -> Codes:

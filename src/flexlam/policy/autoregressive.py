@@ -17,6 +17,9 @@ from flexlam.nn.causal import CausalConfig, CausalTransformer
 from flexlam.nn.patches import check_patch_size
 from flexlam.policy.context import max_trunk, window_layout
 
+MOST_CODES = 1 << 20
+"""Codes of a slot at most: each has a row of its own in two tables."""
+
 
 class SequenceModel(nn.Module):
     """Frames and codes in, scores of codes out. Its embeddings are its own; of a LAM it knows K and |C| alone."""
@@ -48,6 +51,11 @@ class SequenceModel(nn.Module):
 
     def __init__(self, config: Config, frame_shape: tuple[int, int, int], num_slots: int, codebook_size: int) -> None:
         super().__init__()
+        if codebook_size > MOST_CODES:
+            raise ConfigError(
+                f"A slot of this model takes one of {codebook_size:,} codes, and a sequence model tells {MOST_CODES:,} "
+                "apart at most. Train a latent action model with a smaller vocabulary (fewer coordinates or levels)."
+            )
         check_patch_size(config.patch_size, frame_shape)
         height, width, channels = frame_shape
         dim = config.transformer.dim

@@ -73,11 +73,11 @@ def plan_lam(config: LamRunConfig, data: Path) -> Plan:
         stage = LamStage(config, pairs, RunFolder.plan(Path(folder), "lam", {}, {}))
         seconds, checkpoint = time_steps(stage, config.training, _WARM_UP, _TIMED)
         batch = min(256, len(pairs.train))
-        obs, next_obs = images_of(pairs, pairs.train, stage.sampler.rows(0)[:batch], stage.module.device)
+        obs, next_obs = images_of(pairs, pairs.train, stage.sampler.rows(0)[:batch], stage.lam.device)
         stage.module.eval()
         began = time.perf_counter()
         with torch.inference_mode():
-            stage.module.encode_images(obs, next_obs)
+            stage.lam.encode_images(obs, next_obs)
         encode = (time.perf_counter() - began) / len(obs)
     total = sum(len(index) for index in (pairs.train, pairs.validation, pairs.test))
     training = config.training

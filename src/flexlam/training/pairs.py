@@ -15,6 +15,7 @@ from flexlam.data.parts import FrameFit
 from flexlam.data.splits import split_episodes
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
+from flexlam.data.twins import check_twins
 
 
 class PairConfig(Config):
@@ -132,6 +133,17 @@ def open_store(data: Path, frame_shape: tuple[int, int, int] | None = None) -> F
             f"--frame-size {frame_shape[0]} {frame_shape[1]}"
         )
     return store
+
+
+def open_twin(data: Path, store: FrameStore) -> FrameStore:
+    """Open the store of the same games before other backgrounds.
+
+    Raises:
+        DataError: no usable store, or one that is no twin.
+    """
+    twin = open_store(data, store.frame_shape)
+    check_twins(store, twin)
+    return twin
 
 
 def _times(shape: tuple[int, ...]) -> str:
