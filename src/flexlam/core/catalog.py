@@ -31,6 +31,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "texture": "flexlam.envs.overlay:DriftingTexture",
         "flicker": "flexlam.envs.overlay:Flicker",
         "sprites": "flexlam.envs.overlay:MovingSprites",
+        "waves": "flexlam.envs.waves:Waves",
     },
     "encoder": {
         "pair": "flexlam.lam.encoders.pair:PairEncoder",
