@@ -26,6 +26,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "vizdoom": "flexlam.envs.vizdoom:VizdoomSuite",
         "gymnasium": "flexlam.envs.gymnasium_suite:GymnasiumSuite",
         "dmlab": "flexlam.envs.dmlab:DmlabSuite",
+        "gridworld": "flexlam.envs.gridworld:GridworldSuite",
     },
     "overlay": {
         "texture": "flexlam.envs.overlay:DriftingTexture",
