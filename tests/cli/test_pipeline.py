@@ -15,6 +15,8 @@ from command_line import run_command as run
 from flexlam.cli import VERBS
 from flexlam.core.action import ActionSpec
 from flexlam.data.readers import open_dataset
+from flexlam.data.store import FrameStore
+from flexlam.data.twins import check_twins
 from flexlam.lam.decoders.flow import FlowDecoder
 from flexlam.lam.model import LatentActionModel
 from flexlam.policy.autoregressive import SequenceModel
@@ -57,6 +59,20 @@ def test_collect_draws_overlays_and_records_their_state(tmp_path: Path) -> None:
     assert columns[1].extras["exogenous_state"].shape[0] == 6
     misspelt = run(*arguments, "--out", tmp_path / "no", "--overlay", "flickr")
     assert misspelt.code == 2 and "Did you mean 'flicker'" in misspelt.err
+
+
+def test_collect_records_twins_and_their_stores_keep_the_exact_states(tmp_path: Path) -> None:
+    words = ("collect", "vizdoom-tiny", "--suite", "gridworld", "--tasks", "grid8", "--num-frames", 12, "--quiet")
+    stores = []
+    for seed in (0, 1):
+        recording, store = tmp_path / f"recording{seed}", tmp_path / f"store{seed}"
+        assert run(*words, "--overlay", "waves", "--overlay-seed", seed, "--out", recording).code == 0
+        assert run("data", "convert", recording, "--out", store, "--num-workers", 1, "--quiet").code == 0
+        stores.append(FrameStore.open(store))
+    check_twins(*stores)
+    assert set(stores[0].extras) > {"endogenous_state", "exogenous_state", "exogenous_innovation"}
+    alone = run(*words, "--overlay-seed", 1, "--out", tmp_path / "no")
+    assert alone.code == 2 and "there are no overlays" in alone.err
 
 
 def test_data_info_describes_datasets_and_stores(world: World) -> None:

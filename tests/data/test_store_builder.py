@@ -41,7 +41,7 @@ def test_bad_episodes_are_left_out_and_listed(make_episode, memory_reader, build
         ({"actions": np.full((4, 1), 7, np.float32)}, "holds 7"),
         ({"actions": np.zeros((3, 1), np.float32)}, "3 actions for 4 frames"),
         ({"actions": None}, "no actions"),
-        ({"times": np.arange(3) / 8.75, "actions": np.zeros((3, 1), np.float32)}, "more than 3 frames"),
+        ({"times": np.arange(3) / 8.75, "actions": np.zeros((3, 1), np.float32), "extras": {}}, "more than 3 frames"),
         ({"times": np.zeros(4)}, "do not increase"),
         ({"rewards": None}, "having rewards"),
     ],

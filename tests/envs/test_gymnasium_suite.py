@@ -13,11 +13,12 @@ from gymnasium import spaces
 
 from command_line import run_command
 from flexlam.core.errors import ConfigError, DataError, SuiteError
+from flexlam.core.extras import EXOGENOUS_STATE
 from flexlam.data.readers import open_dataset
 from flexlam.envs import gymnasium_suite
 from flexlam.envs.base import Suite, open_suite
 from flexlam.envs.gymnasium_suite import GymnasiumSuite, shrink
-from flexlam.envs.overlay import STATE, Flicker, OverlaySuite
+from flexlam.envs.overlay import Flicker, OverlaySuite
 from flexlam.envs.vizdoom import VizdoomSuite
 
 PAGE = Path(__file__).parents[2] / "docs" / "gymnasium.md"
@@ -245,7 +246,7 @@ def test_overlays_draw_over_it() -> None:
     with suite.make("CartPole-v1") as environment:
         step = environment.reset(0)
         action = environment.sample_action(np.random.default_rng(0))
-        assert step.extras[STATE].shape == (4,) and action.shape == (1,)
+        assert step.extras[EXOGENOUS_STATE].shape == (4,) and action.shape == (1,)
 
 
 def test_use_in_the_wrong_order_is_refused() -> None:

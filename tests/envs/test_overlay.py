@@ -1,7 +1,8 @@
+import hashlib
 from collections.abc import Callable
 from itertools import pairwise
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError, DataError
+from flexlam.core.extras import EXOGENOUS_INNOVATION, EXOGENOUS_STATE
 from flexlam.envs.base import Reference, Step
 from flexlam.envs.overlay import (
-    STATE,
     DriftingTexture,
     Flicker,
     MovingSprites,
@@ -20,6 +21,7 @@ from flexlam.envs.overlay import (
     OverlaySuite,
     apply,
 )
+from flexlam.envs.waves import Waves
 
 SHAPE = (48, 64, 3)
 
@@ -33,8 +35,11 @@ class Counting:
     fps = 10.0
     has_expert = True
 
+    def __init__(self, foreground: np.ndarray | None = None) -> None:
+        self.foreground = foreground
+
     def make(self, task: str) -> "CountingEnvironment":
-        return CountingEnvironment()
+        return CountingEnvironment(self.foreground)
 
     def reference(self, task: str) -> Reference:
         return Reference(expert=1.0, expert_stderr=0.0, random=0.0, random_stderr=0.0, num_episodes=1)
@@ -43,6 +48,9 @@ class Counting:
 class CountingEnvironment:
     action_spec = Counting.action_spec
     closed = False
+
+    def __init__(self, foreground: np.ndarray | None = None) -> None:
+        self.foreground = foreground
 
     def reset(self, seed: int) -> Step:
         self.count = 0
@@ -56,7 +64,7 @@ class CountingEnvironment:
         over = self.count >= 8
         obs = np.full(SHAPE, 60 + 20 * choice, np.uint8)
         obs[:, :8] = min(self.count, 7) * 10
-        return Step(obs, 1.0, over, False, {"count": np.array([self.count])})
+        return Step(obs, 1.0, over, False, {"count": np.array([self.count])}, self.foreground)
 
     def expert_action(self) -> np.ndarray:
         return np.array([3.0], np.float32)
@@ -83,6 +91,7 @@ MAKERS: dict[str, Callable[[], Overlay]] = {
     "texture": lambda: DriftingTexture(DriftingTexture.Config()),
     "flicker": lambda: Flicker(Flicker.Config()),
     "sprites": lambda: MovingSprites(MovingSprites.Config()),
+    "waves": lambda: Waves(Waves.Config()),
 }
 
 
@@ -102,7 +111,7 @@ def run(suite: OverlaySuite | Counting, seed: int, choices: list[int]) -> list[S
 def test_every_overlay_changes_the_frame_and_moves(name: str) -> None:
     steps = run(OverlaySuite(Counting(), [MAKERS[name]()], seed=3), 0, [0] * 5)
     clean = run(Counting(), 0, [0] * 5)
-    states = [step.extras[STATE] for step in steps]
+    states = [step.extras[EXOGENOUS_STATE] for step in steps]
     for step, bare in zip(steps, clean, strict=True):
         assert step.obs.dtype == np.uint8
         assert step.obs.shape == SHAPE
@@ -114,7 +123,7 @@ def test_drawing_again_from_the_recorded_state_gives_the_same_pixels() -> None:
     suite = OverlaySuite(Counting(), all_overlays(), seed=3)
     choices = [1, 2, 3, 0, 1]
     for step, bare in zip(run(suite, 5, choices), run(Counting(), 5, choices), strict=True):
-        state = step.extras[STATE]
+        state = step.extras[EXOGENOUS_STATE]
         assert state.dtype == np.float32
         untouched = bare.obs.copy()
         np.testing.assert_array_equal(suite.apply(bare.obs, state), step.obs)
@@ -126,13 +135,14 @@ def test_same_frame_under_another_state_differs() -> None:
     suite = OverlaySuite(Counting(), all_overlays())
     first, second = run(suite, 5, [1])
     clean = run(Counting(), 5, [1])[1].obs
-    assert (suite.apply(clean, first.extras[STATE]) != suite.apply(clean, second.extras[STATE])).any()
+    drawn = [suite.apply(clean, step.extras[EXOGENOUS_STATE]) for step in (first, second)]
+    assert (drawn[0] != drawn[1]).any()
 
 
 def test_states_depend_on_the_seeds_and_not_on_the_actions() -> None:
     def states(suite_seed: int, episode_seed: int, choices: list[int]) -> np.ndarray:
         suite = OverlaySuite(Counting(), all_overlays(), seed=suite_seed)
-        return np.stack([step.extras[STATE] for step in run(suite, episode_seed, choices)])
+        return np.stack([step.extras[EXOGENOUS_STATE] for step in run(suite, episode_seed, choices)])
 
     reference = states(0, 1, [0, 0, 0, 0])
     np.testing.assert_array_equal(reference, states(0, 1, [3, 1, 2, 3]))
@@ -143,7 +153,7 @@ def test_states_depend_on_the_seeds_and_not_on_the_actions() -> None:
 def test_the_frame_after_the_end_is_the_last_one_again() -> None:
     steps = run(OverlaySuite(Counting(), all_overlays()), 0, [0] * 8)
     assert steps[-1].terminated
-    np.testing.assert_array_equal(steps[-1].extras[STATE], steps[-2].extras[STATE])
+    np.testing.assert_array_equal(steps[-1].extras[EXOGENOUS_STATE], steps[-2].extras[EXOGENOUS_STATE])
     np.testing.assert_array_equal(steps[-1].obs, steps[-2].obs)
 
 
@@ -177,6 +187,7 @@ def test_no_strength_means_no_change() -> None:
         DriftingTexture(DriftingTexture.Config(strength=0)),
         Flicker(Flicker.Config(strength=0, tint=0)),
         MovingSprites(MovingSprites.Config(strength=0)),
+        Waves(Waves.Config(strength=0)),
     ]
     for overlay in overlays:
         state = overlay.start(np.random.default_rng(1), SHAPE)
@@ -188,7 +199,7 @@ def test_sprites_stay_in_the_picture_and_the_texture_drifts_as_far_as_its_state_
     sprites = MovingSprites(MovingSprites.Config(speed=20.0))
     state = sprites.start(generator, SHAPE)
     for _ in range(200):
-        state = sprites.advance(state, generator, SHAPE)
+        state, _ = sprites.advance(state, generator, SHAPE)
         places = state.reshape(-1, 4)[:, :2]
         assert (places >= 0).all()
         assert (places <= (SHAPE[1], SHAPE[0])).all()
@@ -198,6 +209,53 @@ def test_sprites_stay_in_the_picture_and_the_texture_drifts_as_far_as_its_state_
     here = texture.apply(grey, np.array([3, 5, 0, 0], np.float32))
     moved = texture.apply(grey, np.array([7, 6, 0, 0], np.float32))
     np.testing.assert_array_equal(moved[:-1, :-4], here[1:, 4:])
+
+
+def test_pixels_and_states_of_recordings_stay_what_they_were() -> None:
+    """Committed results depend on the streams and the drawing of these overlays: no change may move them by a bit."""
+    digest = hashlib.sha256()
+    old = [MAKERS[name]() for name in ("texture", "flicker", "sprites")]
+    for step in run(OverlaySuite(Counting(), old, seed=3), 5, [1, 2, 3, 0, 1, 2]):
+        digest.update(step.obs.tobytes() + step.extras[EXOGENOUS_STATE].tobytes())
+    assert digest.hexdigest() == "c1244a03f159ababad297668b6dc4ec8786c41b9cdc0caa03e5e69405b32ae62"
+
+
+def test_overlays_are_drawn_behind_the_foreground_and_nowhere_else_differ() -> None:
+    foreground = np.zeros(SHAPE[:2], bool)
+    foreground[10:30, 20:50] = True
+    suite, choices = OverlaySuite(Counting(foreground), all_overlays(), seed=3), [1, 2, 3]
+    steps, over, clean = (run(s, 5, choices) for s in (suite, OverlaySuite(Counting(), all_overlays(), 3), Counting()))
+    for step, everywhere, bare in zip(steps, over, clean, strict=True):
+        assert everywhere.foreground is None
+        np.testing.assert_array_equal(step.obs[foreground], bare.obs[foreground])
+        np.testing.assert_array_equal(step.obs[~foreground], everywhere.obs[~foreground])
+        np.testing.assert_array_equal(step.foreground, foreground)
+        again = suite.apply(bare.obs, step.extras[EXOGENOUS_STATE], foreground)
+        np.testing.assert_array_equal(again, step.obs)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_state_before_and_the_innovation_settle_the_state(name: str) -> None:
+    class Replay(np.random.Generator):
+        """Its only normal numbers are given."""
+
+        def __init__(self, numbers: np.ndarray) -> None:
+            super().__init__(np.random.PCG64(0))
+            self.numbers = numbers
+
+        def standard_normal(self, shape: Any) -> np.ndarray:  # type: ignore[override]
+            return self.numbers.reshape(shape)
+
+    overlay = MAKERS[name]()
+    steps = run(OverlaySuite(Counting(), [overlay], seed=3), 0, [0] * 6)
+    told = [step.extras[EXOGENOUS_INNOVATION] for step in steps]
+    assert all(innovation.shape == (overlay.innovation_size,) for innovation in told)
+    assert told[0].dtype == np.float32 and not told[0].any() and all(innovation.all() for innovation in told[1:])
+    for before, after in pairwise(steps):
+        replay = Replay(after.extras[EXOGENOUS_INNOVATION])
+        state, innovation = overlay.advance(before.extras[EXOGENOUS_STATE], replay, SHAPE)
+        np.testing.assert_allclose(state, after.extras[EXOGENOUS_STATE], atol=1e-4)
+        np.testing.assert_array_equal(innovation, after.extras[EXOGENOUS_INNOVATION])
 
 
 def test_misuse_is_refused() -> None:
@@ -211,5 +269,7 @@ def test_misuse_is_refused() -> None:
         suite.apply(frame, np.zeros(3, np.float32))
     with pytest.raises(DataError, match="uint8"):
         suite.apply(frame.astype(np.float32), np.zeros(20, np.float32))
+    with pytest.raises(DataError, match="foreground is bool"):
+        apply([Flicker(Flicker.Config())], frame, np.zeros(4, np.float32), np.ones((2, 2), bool))
     with pytest.raises(ConfigError, match="strength"):
         Flicker.Config.parse({"strength": -1})

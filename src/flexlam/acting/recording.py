@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from flexlam.acting.collect import Behaviour, Expert, Mixed, Random, collect
 from flexlam.core.config import Config, component
@@ -32,7 +32,18 @@ class RecordingConfig(Config):
     seed: int = 0
     """Everything random follows from it; recorded episodes never share a seed with validation or test episodes."""
     overlays: tuple[component(OverlayConfig), ...] = ()  # type: ignore[valid-type]
-    """Exogenous nuisance drawn over the frames, in this order."""
+    """Exogenous nuisance drawn over the frames, or behind the foreground of worlds that tell it, in this order."""
+    overlay_seed: int | None = None
+    """What the nuisance follows from; None: `seed`. Recordings that differ in this alone are twins: the same games
+    under other backgrounds (docs/worlds.md)."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of before there were twins keep their hash, and steps of studies their folders."""
+        values: dict[str, Any] = handler(self)
+        if self.overlay_seed is None:
+            values.pop("overlay_seed", None)
+        return values
 
 
 def make_suite(config: RecordingConfig) -> Suite:
@@ -42,7 +53,8 @@ def make_suite(config: RecordingConfig) -> Suite:
         ConfigError: there is no such suite, or a package that it needs is missing.
         SuiteError: the environment that its ID names cannot be used.
     """
-    return with_overlays(open_suite(config.suite), config.overlays, config.seed)
+    seed = config.seed if config.overlay_seed is None else config.overlay_seed
+    return with_overlays(open_suite(config.suite), config.overlays, seed)
 
 
 def record(
@@ -55,10 +67,16 @@ def record(
     """Write a lossless LeRobot v3.0 dataset; without actions it holds frames and rewards only.
 
     Raises:
-        ConfigError, OutputError: nothing was recorded (a suite without an expert records random actions only).
+        ConfigError, OutputError: nothing was recorded (a suite without an expert records random actions only, and a
+            seed for overlays needs overlays).
         SuiteError: a game crashed; what was recorded before lies in `out`, whole.
     """
     suite = make_suite(config)
+    if config.overlay_seed is not None and not config.overlays:
+        raise ConfigError(
+            f"The overlay seed is {config.overlay_seed}, and there are no overlays. Name some (--overlay waves), "
+            "or leave the seed out."
+        )
     if config.behaviour != "random" and not suite.has_expert:
         raise ConfigError(
             f"The behaviour {config.behaviour!r} needs a scripted expert, and {config.suite!r} has none. "

@@ -45,5 +45,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     print(f"{report.num_episodes} episodes, {report.num_frames:,} frames. Content hash {report.content_hash}.")
     for skipped in report.skipped:
         print(f"Left out: {skipped.name}: {skipped.reason}")
+    for name, reason in report.lost_extras.items():
+        print(f"Left out: the extra {name!r}: {reason}")
     if report.skipped:
         print(f"{len(report.skipped)} of {len(report.skipped) + report.num_episodes} episodes were left out.")

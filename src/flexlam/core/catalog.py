@@ -26,11 +26,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "vizdoom": "flexlam.envs.vizdoom:VizdoomSuite",
         "gymnasium": "flexlam.envs.gymnasium_suite:GymnasiumSuite",
         "dmlab": "flexlam.envs.dmlab:DmlabSuite",
+        "gridworld": "flexlam.envs.gridworld:GridworldSuite",
     },
     "overlay": {
         "texture": "flexlam.envs.overlay:DriftingTexture",
         "flicker": "flexlam.envs.overlay:Flicker",
         "sprites": "flexlam.envs.overlay:MovingSprites",
+        "waves": "flexlam.envs.waves:Waves",
     },
     "encoder": {
         "pair": "flexlam.lam.encoders.pair:PairEncoder",

@@ -5,7 +5,7 @@ A mixture is a folder with mixture.json, which names stores by their path from t
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import Field
 from flexlam.core.config import Config
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.files import atomic_folder, check_output_folder, content_hash
+from flexlam.data.extras import LazyExtras, common
 from flexlam.data.location import Location, is_local
 from flexlam.data.store import MANIFEST, EpisodeTable, FrameStore
 
@@ -48,7 +49,7 @@ class MixtureRecord(Config):
 class Mixture(FrameStore):
     """Stores read as one, one after the other. Tasks and episodes are called NAME/...
 
-    It has actions where all its stores have them, and the same ones; rewards likewise.
+    It has actions where all its stores have them, and the same ones; rewards likewise, and extras of one width.
 
     Raises:
         DataError: the folder is no mixture, or a store is missing, was built anew, or has frames of another shape.
@@ -139,6 +140,16 @@ class Mixture(FrameStore):
         """(num_frames,) float32, or None."""
         rewards = [store.rewards for store in self._members]
         return None if any(r is None for r in rewards) else np.concatenate([r for r in rewards if r is not None])
+
+    @cached_property
+    def extras(self) -> Mapping[str, np.ndarray]:
+        """Exact states by name, (num_frames, n) float32: those that all stores have at one width, and no others."""
+        named = zip(self.record.stores, self._members, strict=True)
+        widths = [(item.name, store.manifest.extras) for item, store in named]
+        return LazyExtras(list(common(widths)[0]), self._extra)
+
+    def _extra(self, name: str) -> np.ndarray:
+        return np.concatenate([store.extras[name] for store in self._members])
 
     def verify(self) -> None:
         """Read every store and compare with its content hash.

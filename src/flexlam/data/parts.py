@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt
 from flexlam.core.config import Config
 from flexlam.core.errors import DataError
 from flexlam.data.episodes import Columns, EpisodeInfo, Reader
+from flexlam.data.extras import COLUMN, as_vectors
 from flexlam.data.shards import Codec, encode_frame
 
 _TELL_EVERY = 16
@@ -30,7 +31,7 @@ class StoreConfig(Config):
     """How frames of another shape are brought to that size: stretched, cropped to its aspect ratio, or padded."""
     frame_gap: float | None = Field(default=None, gt=0)
     """Seconds between kept frames (.625 for the paper's 1.6 frames a second); None keeps all. A kept frame keeps its
-    own action, and the rewards up to the next one are added up."""
+    own action and extras, and the rewards up to the next one are added up."""
     codec: Codec = "raw"
     """raw: fastest; webp: lossless, about half the bytes; jpeg: lossy, about a seventh."""
     shard_bytes: int = Field(default=2_000_000_000, gt=0, le=2_000_000_000)
@@ -69,7 +70,7 @@ class PartColumns:
     ends: np.ndarray
     """(T,) int64, where each frame ends."""
     digest: str
-    """Hash of frames and columns."""
+    """Hash of frames and columns, without extras."""
 
     def save(self, path: Path) -> None:
         """Write in one step."""
@@ -78,6 +79,7 @@ class PartColumns:
             values = getattr(self.columns, name)
             if values is not None:
                 arrays[name] = np.asarray(values, np.float32)
+        arrays |= {COLUMN + name: values for name, values in as_vectors(self.columns.extras).items()}
         beside = path.with_suffix(".partial")
         with beside.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -87,12 +89,16 @@ class PartColumns:
     def load(cls, path: Path) -> "PartColumns":
         """Read back."""
         with np.load(path, allow_pickle=False) as arrays:
-            columns = Columns(arrays["times"], arrays.get("actions"), arrays.get("rewards"))
+            extras = {n.removeprefix(COLUMN): arrays[n] for n in arrays.files if n.startswith(COLUMN)}
+            columns = Columns(arrays["times"], arrays.get("actions"), arrays.get("rewards"), extras)
             return cls(columns, arrays["ends"], str(arrays["digest"]))
 
 
 class EpisodeDigest:
-    """Hash of an episode: its task, frames and columns; the same whichever lossless codec keeps the frames."""
+    """Hash of an episode: its task, frames and columns; the same whichever lossless codec keeps the frames.
+
+    Extras are hashed apart (data/extras.py), for only those that all episodes share are kept.
+    """
 
     def __init__(self, task: str) -> None:
         self._digest = hashlib.sha256(task.encode())
@@ -142,7 +148,7 @@ def prepare(
         part.frames.unlink(missing_ok=True)
         raise
     actions = columns.actions if reader.info.action_spec is not None else None
-    columns = Columns(np.asarray(columns.times, np.float64), actions, columns.rewards)
+    columns = Columns(np.asarray(columns.times, np.float64), actions, columns.rewards, columns.extras)
     found = digest.finish(columns.times, actions, columns.rewards)
     PartColumns(columns, np.array(ends, np.int64), found).save(part.columns)
 
@@ -174,6 +180,9 @@ def _check(columns: Columns, reader: Reader, episode: EpisodeInfo) -> None:
             got = "no actions" if columns.actions is None else f"{len(columns.actions)} actions"
             raise DataError(f"{episode.name} has {got} for {length} frames.")
         spec.check(columns.actions, episode.name)
+    for name, values in columns.extras.items():
+        if len(values) != length:
+            raise DataError(f"{episode.name} has {len(values)} rows of the extra {name!r} for {length} frames.")
     if not (np.diff(columns.times) > 0).all():
         raise DataError(f"{episode.name} has times that do not increase.")
 
@@ -195,6 +204,7 @@ def _thinned(columns: Columns, kept: np.ndarray) -> Columns:
         times=columns.times[kept],
         actions=None if columns.actions is None else columns.actions[kept],
         rewards=None if rewards is None else np.add.reduceat(rewards, kept).astype(np.float32),
+        extras={name: values[kept] for name, values in columns.extras.items()},
     )
 
 

@@ -1,11 +1,11 @@
 """The frame store: the training cache of a dataset, built once, read at random.
 
-A folder with frames in memory-mapped shards, index.parquet (episode, step, time, action_0 ..., reward),
-episodes.parquet, and manifest.json, which is written last.
+A folder with frames in memory-mapped shards, index.parquet (episode, step, time, action_0 ..., reward,
+extras.NAME ...), episodes.parquet, and manifest.json, which is written last.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.files import content_hash
+from flexlam.data.extras import COLUMN, LazyExtras, digests, with_extras
 from flexlam.data.parts import EpisodeDigest
 from flexlam.data.shards import Codec, ShardInfo, ShardReader
 
@@ -44,6 +46,8 @@ class Manifest(Config):
     source: dict[str, str]
     fit: str = "stretch"
     """How frames of another shape were brought to this one (data/parts.py)."""
+    extras: dict[str, int] = Field(default_factory=dict)
+    """Names of the extras, and how many numbers a frame each has."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ class FrameStore:
     def about(self) -> dict[str, Any]:
         """What only a store has to tell; plain JSON values."""
         about = {"format": "frame store", "codec": self.manifest.codec, "content_hash": self.content_hash}
-        return about | {"source": self.manifest.source}
+        extras = {"extras": self.manifest.extras} if self.manifest.extras else {}
+        return about | extras | {"source": self.manifest.source}
 
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """Frames (N, H, W, C) uint8 at positions (N,), in any order.
@@ -155,6 +160,14 @@ class FrameStore:
         """(num_frames,) float32, or None."""
         return self._column("reward") if self.manifest.has_rewards else None
 
+    @cached_property
+    def extras(self) -> Mapping[str, np.ndarray]:
+        """Exact states by name, (num_frames, n) float32 each, read when asked for; empty where none were recorded.
+
+        Names that worlds use: core/extras.py.
+        """
+        return LazyExtras(sorted(self.manifest.extras), self._extra)
+
     def verify(self) -> None:
         """Read everything and compare with the content hash.
 
@@ -162,7 +175,7 @@ class FrameStore:
             DataError: the content is not what was written.
         """
         lossy = self.manifest.codec == "jpeg"
-        digests = []
+        found = []
         for task, start, length in zip(self.episodes.tasks, self.episodes.starts, self.episodes.lengths, strict=True):
             digest = EpisodeDigest(task)
             for index in range(start, start + length):
@@ -171,11 +184,12 @@ class FrameStore:
             rows = slice(start, start + length)
             actions = None if self.actions is None else self.actions[rows]
             rewards = None if self.rewards is None else self.rewards[rows]
-            digests.append(digest.finish(self.times[rows], actions, rewards))
-        found = hash_of_episodes(digests)
-        if found != self.content_hash:
+            extras = digests({name: values[rows] for name, values in self.extras.items()})
+            found.append(with_extras(digest.finish(self.times[rows], actions, rewards), extras))
+        whole = hash_of_episodes(found)
+        if whole != self.content_hash:
             raise DataError(
-                f"{self.path} is damaged: its content hashes to {found}; "
+                f"{self.path} is damaged: its content hashes to {whole}; "
                 f"the manifest says {self.content_hash}. Build the frame store again."
             )
 
@@ -193,6 +207,14 @@ class FrameStore:
             values: np.ndarray = pq.read_table(self.path / INDEX, columns=[name])[name].to_numpy()
             return values
         except (pa.ArrowException, OSError, KeyError) as error:
+            raise _damaged(self.path / INDEX, error) from error
+
+    def _extra(self, name: str) -> np.ndarray:
+        try:
+            column = pq.read_table(self.path / INDEX, columns=[COLUMN + name])[COLUMN + name].combine_chunks()
+            values: np.ndarray = column.flatten().to_numpy().reshape(self.num_frames, self.manifest.extras[name])
+            return values
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise _damaged(self.path / INDEX, error) from error
 
     def _read_episodes(self) -> EpisodeTable:

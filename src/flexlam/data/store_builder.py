@@ -7,8 +7,8 @@ journal says how far that has come.
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ from flexlam.core.files import (
     write_text,
 )
 from flexlam.data.episodes import EpisodeInfo, Reader
+from flexlam.data.extras import common, digests, with_extras
 from flexlam.data.guarded import Limits, Outcome, guarded
 from flexlam.data.location import is_local
 from flexlam.data.parts import Part, PartColumns, StoreConfig, prepare
 from flexlam.data.shards import ShardWriter
-from flexlam.data.store import EPISODES, FORMAT, FORMAT_VERSION, INDEX, MANIFEST, Manifest, hash_of_episodes
+from flexlam.data.store import EPISODES, FORMAT, FORMAT_VERSION, MANIFEST, Manifest, hash_of_episodes
+from flexlam.data.store_index import write_index
 
-INDEX_ROWS_AT_ONCE = 65_536
 _PARTS, _JOURNAL, _PLAN = "parts", "journal.jsonl", "plan.json"
 
 
@@ -56,6 +57,8 @@ class BuildReport:
     num_bytes: int
     content_hash: str
     skipped: tuple[Skipped, ...]
+    lost_extras: Mapping[str, str] = field(default_factory=dict)
+    """Extras that are not kept, and why."""
 
 
 def build_store(
@@ -207,9 +210,12 @@ class _Builder:
                 "Look into the dataset with: flexlam data check"
             )
         sizes = self._shards.finish()
-        self._write_index()
+        extras, lost = self._common_extras()
+        parts = (Part(self._parts, entry["index"]).columns for entry in self._kept)
+        write_index(self._folder, (PartColumns.load(part).columns for part in parts), extras)
         self._write_episodes()
-        info, names = self._reader.info, [entry["digest"] for entry in self._kept]
+        info = self._reader.info
+        names = [with_extras(entry["digest"], {name: entry["extras"][name] for name in extras}) for entry in self._kept]
         num_frames = sum(entry["length"] for entry in self._kept)
         manifest = Manifest(
             format=FORMAT,
@@ -224,6 +230,7 @@ class _Builder:
             has_rewards=self._has_rewards or False,
             shards=sizes,
             fit=self._config.fit,
+            extras=extras,
             source={"format": info.format, "name": Path(str(getattr(self._reader, "path", ""))).name},
         )
         shutil.rmtree(self._parts)
@@ -231,7 +238,7 @@ class _Builder:
             (self._folder / name).unlink()
         write_text(self._folder / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
         num_bytes = sum(file.stat().st_size for file in self._folder.iterdir())
-        return BuildReport(num_frames, len(self._kept), num_bytes, manifest.content_hash, tuple(self._skipped))
+        return BuildReport(num_frames, len(self._kept), num_bytes, manifest.content_hash, tuple(self._skipped), lost)
 
     def _begin(self, resume: bool) -> None:
         """A fresh folder, unless what is there was begun for the same dataset and settings."""
@@ -289,7 +296,7 @@ class _Builder:
                 stretches = self._shards.append(part.frames, found.ends)
                 self._shards.flush()
                 entry |= {"task": episode.task, "length": len(found.ends), "digest": found.digest}
-                entry |= {"stretches": stretches, "has_rewards": has_rewards}
+                entry |= {"stretches": stretches, "has_rewards": has_rewards, "extras": digests(found.columns.extras)}
                 self._kept.append(entry)
         if reason is not None:
             entry["reason"] = reason
@@ -304,36 +311,11 @@ class _Builder:
     def _has_rewards(self) -> bool | None:
         return self._kept[0]["has_rewards"] if self._kept else None
 
-    def _write_index(self) -> None:
-        writer: pq.ParquetWriter | None = None
-        with contextlib.ExitStack() as stack:
-            for table in self._index_tables():
-                if writer is None:
-                    writer = stack.enter_context(pq.ParquetWriter(self._folder / INDEX, table.schema))
-                writer.write_table(table)
-
-    def _index_tables(self) -> Iterator[pa.Table]:
-        """Rows of the index, some episodes at a time."""
-        tables, count = [], 0
-        for number, entry in enumerate(self._kept):
-            columns = PartColumns.load(self._parts / f"{entry['index']:08d}.npz").columns
-            length = len(columns.times)
-            values: dict[str, np.ndarray] = {
-                "episode": np.full(length, number, np.int32),
-                "step": np.arange(length, dtype=np.int32),
-                "time": columns.times,
-            }
-            if columns.actions is not None:
-                values |= {f"action_{i}": column for i, column in enumerate(columns.actions.T)}
-            if columns.rewards is not None:
-                values["reward"] = columns.rewards
-            tables.append(pa.table(values))
-            count += length
-            if count >= INDEX_ROWS_AT_ONCE:
-                yield pa.concat_tables(tables).combine_chunks()
-                tables, count = [], 0
-        if tables:
-            yield pa.concat_tables(tables).combine_chunks()
+    def _common_extras(self) -> tuple[dict[str, int], dict[str, str]]:
+        """Widths of the extras that the store keeps, and why others are not kept."""
+        # A journal that an earlier version began knows of no extras.
+        told = [(entry["name"], entry.get("extras", {})) for entry in self._kept]
+        return common([(name, {key: width for key, (width, _) in extras.items()}) for name, extras in told])
 
     def _write_episodes(self) -> None:
         starts = np.cumsum([0, *(entry["length"] for entry in self._kept)])

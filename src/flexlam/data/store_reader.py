@@ -59,6 +59,7 @@ class StoreReader:
             times=store.times[rows],
             actions=None if store.actions is None else store.actions[rows],
             rewards=None if store.rewards is None else store.rewards[rows],
+            extras={name: values[rows] for name, values in store.extras.items()},
         )
 
     def _rows(self, episode: EpisodeInfo) -> slice:

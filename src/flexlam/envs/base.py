@@ -37,7 +37,9 @@ class Step:
     terminated: bool
     truncated: bool
     extras: dict[str, np.ndarray] = field(default_factory=dict)
-    """Exact states worth recording (an overlay's, say); belongs to the frame `obs`."""
+    """Exact states worth recording, float32 (n,) each; they belong to the frame `obs`. Names: core/extras.py."""
+    foreground: np.ndarray | None = None
+    """(H, W) bool, the pixels of the agent and its scene: overlays are drawn behind them. None: over everything."""
 
 
 class Environment(Protocol):

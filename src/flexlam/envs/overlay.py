@@ -2,9 +2,11 @@
 
 An overlay never sees the actions: its state follows a random stream of its own. The state of a frame and the overlay's
 settings determine what is drawn, so the same game frame can be drawn again under another state (paired transitions).
+Where a suite tells which pixels are its foreground, overlays are backdrops: they are drawn behind it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
@@ -16,11 +18,9 @@ from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import ComponentConfig
 from flexlam.core.errors import ConfigError, DataError
+from flexlam.core.extras import EXOGENOUS_INNOVATION, EXOGENOUS_STATE
 from flexlam.core.seeding import numpy_generator
 from flexlam.envs.base import Environment, Reference, Step, Suite
-
-STATE = "exogenous_state"
-"""The key of the state in `Step.extras`."""
 
 
 class OverlayConfig(ComponentConfig):
@@ -33,14 +33,19 @@ class Overlay(Protocol):
     """Draws on frames (H, W, 3) uint8 what its state, a float32 vector, says."""
 
     state_size: int
+    innovation_size: int
+    """How many numbers are drawn for each decision."""
 
     def start(self, generator: np.random.Generator, frame_shape: tuple[int, int, int]) -> np.ndarray:
         """State (state_size,) of the first frame of an episode."""
 
     def advance(
         self, state: np.ndarray, generator: np.random.Generator, frame_shape: tuple[int, int, int]
-    ) -> np.ndarray:
-        """State one decision later."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """State one decision later, and its innovation (innovation_size,): the standard normal numbers drawn for it.
+
+        The present state and the innovation settle the next state.
+        """
 
     def apply(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
         """A new frame with the overlay drawn on it; the same inputs give the same pixels."""
@@ -68,6 +73,7 @@ class DriftingTexture:
         """Which texture."""
 
     state_size = 4
+    innovation_size = 2
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -79,14 +85,15 @@ class DriftingTexture:
 
     def advance(
         self, state: np.ndarray, generator: np.random.Generator, frame_shape: tuple[int, int, int]
-    ) -> np.ndarray:
-        """(4,) state one decision later."""
-        velocity = _drift(state[2:], self.config.speed, memory=0.95, generator=generator)
-        return np.concatenate([(state[:2] + velocity) % self.config.tile, velocity]).astype(np.float32)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(4,) state one decision later, and (2,) innovation of the velocity."""
+        velocity, innovation = _drift(state[2:], self.config.speed, memory=0.95, generator=generator)
+        moved = np.concatenate([(state[:2] + velocity) % self.config.tile, velocity]).astype(np.float32)
+        return moved, innovation
 
     def apply(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
         """The frame with the texture added."""
-        _check(frame, state, self.state_size)
+        check_drawing(frame, state, self.state_size)
         height, width, _ = frame.shape
         (x, part_x), (y, part_y) = ((int(v), np.float32(v) - int(v)) for v in state[:2])
         rows = (np.arange(height + 1) + y) % self.config.tile
@@ -122,7 +129,7 @@ class Flicker:
         memory: float = Field(default=0.7, ge=0, lt=1)
         """Correlation between successive decisions."""
 
-    state_size = 4
+    state_size = innovation_size = 4
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -133,13 +140,13 @@ class Flicker:
 
     def advance(
         self, state: np.ndarray, generator: np.random.Generator, frame_shape: tuple[int, int, int]
-    ) -> np.ndarray:
-        """(4,) state one decision later."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(4,) state one decision later, and its (4,) innovation."""
         return _drift(state, self._scale, self.config.memory, generator)
 
     def apply(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
         """The frame with its channels scaled."""
-        _check(frame, state, self.state_size)
+        check_drawing(frame, state, self.state_size)
         gain = np.exp2(state[0] + state[1:])
         return np.clip(frame * gain, 0, 255).astype(np.uint8)
 
@@ -171,7 +178,7 @@ class MovingSprites:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.state_size = 4 * config.num_sprites
+        self.state_size, self.innovation_size = 4 * config.num_sprites, 2 * config.num_sprites
         colours = np.random.default_rng(config.pattern_seed).uniform(0, 255, (config.num_sprites, 3))
         self._colours = colours.astype(np.float32)
 
@@ -184,20 +191,21 @@ class MovingSprites:
 
     def advance(
         self, state: np.ndarray, generator: np.random.Generator, frame_shape: tuple[int, int, int]
-    ) -> np.ndarray:
-        """(4 * num_sprites,) state one decision later."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(4 * num_sprites,) state one decision later, and (2 * num_sprites,) innovation of the velocities."""
         height, width, _ = frame_shape
         sprites = state.reshape(-1, 4)
-        velocity = _drift(sprites[:, 2:], self.config.speed, memory=0.97, generator=generator)
+        velocity, innovation = _drift(sprites[:, 2:], self.config.speed, memory=0.97, generator=generator)
         place = sprites[:, :2] + velocity
         edge = np.array([width, height], np.float32)
         outside = (place < 0) | (place > edge)
         place = np.clip(np.where(place < 0, -place, np.where(place > edge, 2 * edge - place, place)), 0, edge)
-        return np.concatenate([place, np.where(outside, -velocity, velocity)], axis=1).astype(np.float32).ravel()
+        moved = np.concatenate([place, np.where(outside, -velocity, velocity)], axis=1).astype(np.float32).ravel()
+        return moved, innovation.ravel()
 
     def apply(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
         """The frame with the sprites in front."""
-        _check(frame, state, self.state_size)
+        check_drawing(frame, state, self.state_size)
         drawn = frame.copy()
         height, width, _ = frame.shape
         reach = self.config.radius + 1
@@ -213,7 +221,9 @@ class MovingSprites:
 
 
 class OverlaySuite:
-    """A suite whose frames carry overlays; `Step.extras["exogenous_state"]` holds their states one after another.
+    """A suite whose frames carry overlays, behind the foreground where the suite tells it.
+
+    `Step.extras` holds their states and innovations, one overlay after another, under the names of core/extras.py.
 
     Raises:
         ConfigError: the suite has overlays already, or none are given.
@@ -223,7 +233,7 @@ class OverlaySuite:
         if isinstance(suite, OverlaySuite):
             raise ConfigError("The suite has overlays already. Give all of them to one OverlaySuite.")
         if not overlays:
-            raise ConfigError("No overlay was given. Use the suite itself, or name one (texture, flicker, sprites).")
+            raise ConfigError("No overlay was given. Use the suite itself, or name one: flexlam list overlay")
         self.suite = suite
         self.overlays = tuple(overlays)
         self.seed = seed
@@ -241,9 +251,9 @@ class OverlaySuite:
         """The suite's own: overlays change neither rewards nor the expert, who does not look at frames."""
         return self.suite.reference(task)
 
-    def apply(self, frame: np.ndarray, state: np.ndarray) -> np.ndarray:
-        """Draw all overlays at a recorded state on a clean frame."""
-        return apply(self.overlays, frame, state)
+    def apply(self, frame: np.ndarray, state: np.ndarray, foreground: np.ndarray | None = None) -> np.ndarray:
+        """Draw all overlays at a recorded state on a clean frame, behind its foreground (H, W) bool if there is one."""
+        return apply(self.overlays, frame, state, foreground)
 
 
 class OverlayEnvironment:
@@ -255,6 +265,7 @@ class OverlayEnvironment:
         self._suite = suite
         self._generator = np.random.default_rng(0)
         self._states: list[np.ndarray] = []
+        self._innovations: list[np.ndarray] = []
 
     def reset(self, seed: int) -> Step:
         """Start an episode; the overlays' stream depends on this seed and the suite's, not on the actions."""
@@ -262,6 +273,7 @@ class OverlayEnvironment:
         self._generator = numpy_generator(self._suite.seed, "overlay", seed)
         shape = self._suite.frame_shape
         self._states = [overlay.start(self._generator, shape) for overlay in self._suite.overlays]
+        self._innovations = [np.zeros(overlay.innovation_size, np.float32) for overlay in self._suite.overlays]
         return self._draw(step)
 
     def step(self, action: np.ndarray) -> Step:
@@ -269,10 +281,9 @@ class OverlayEnvironment:
         step = self._environment.step(action)
         if not (step.terminated or step.truncated):  # the frame after the end is the last one again
             shape = self._suite.frame_shape
-            self._states = [
-                overlay.advance(state, self._generator, shape)
-                for overlay, state in zip(self._suite.overlays, self._states, strict=True)
-            ]
+            for number, overlay in enumerate(self._suite.overlays):
+                moved = overlay.advance(self._states[number], self._generator, shape)
+                self._states[number], self._innovations[number] = moved
         return self._draw(step)
 
     def expert_action(self) -> np.ndarray:
@@ -301,32 +312,52 @@ class OverlayEnvironment:
 
     def _draw(self, step: Step) -> Step:
         state = np.concatenate(self._states)
-        obs = apply(self._suite.overlays, step.obs, state)
-        return Step(obs, step.reward, step.terminated, step.truncated, {**step.extras, STATE: state})
+        told = {EXOGENOUS_STATE: state, EXOGENOUS_INNOVATION: np.concatenate(self._innovations)}
+        obs = apply(self._suite.overlays, step.obs, state, step.foreground)
+        return replace(step, obs=obs, extras={**step.extras, **told})
 
 
-def apply(overlays: Sequence[Overlay], frame: np.ndarray, state: np.ndarray) -> np.ndarray:
+def apply(
+    overlays: Sequence[Overlay], frame: np.ndarray, state: np.ndarray, foreground: np.ndarray | None = None
+) -> np.ndarray:
     """Draw overlays, in order, on a clean frame (H, W, 3) uint8 at their joint state (sum of sizes,) float32.
 
+    Pixels of the foreground (H, W) bool stay as they are.
+
     Raises:
-        DataError: the frame or the state has another shape.
+        DataError: the frame, the state or the foreground has another shape.
     """
+    clean = frame
     total = sum(overlay.state_size for overlay in overlays)
-    _check(frame, state, total)
+    check_drawing(frame, state, total)
     start = 0
     for overlay in overlays:
         frame = overlay.apply(frame, state[start : start + overlay.state_size])
         start += overlay.state_size
-    return frame
+    if foreground is None:
+        return frame
+    if foreground.shape != clean.shape[:2] or foreground.dtype != bool:
+        raise DataError(
+            f"The foreground is {foreground.dtype} {foreground.shape}; expected bool {clean.shape[:2]}, as the frame."
+        )
+    return np.where(foreground[..., None], clean, frame)
 
 
-def _drift(value: np.ndarray, scale: float | np.ndarray, memory: float, generator: np.random.Generator) -> np.ndarray:
-    """One step of a process that forgets, with standard deviation `scale` in the long run."""
-    noise = scale * np.sqrt(1 - memory**2) * generator.standard_normal(value.shape)
-    return (memory * value + noise).astype(np.float32)
+def _drift(
+    value: np.ndarray, scale: float | np.ndarray, memory: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One step of a process that forgets, with standard deviation `scale` in the long run; and its innovation."""
+    innovation = generator.standard_normal(value.shape)
+    noise = scale * np.sqrt(1 - memory**2) * innovation
+    return (memory * value + noise).astype(np.float32), innovation.astype(np.float32)
 
 
-def _check(frame: np.ndarray, state: np.ndarray, size: int) -> None:
+def check_drawing(frame: np.ndarray, state: np.ndarray, size: int) -> None:
+    """Refuse what cannot be drawn.
+
+    Raises:
+        DataError: the frame is no (H, W, 3) uint8, or the state no (size,).
+    """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3:
         raise DataError(f"Overlays draw on (H, W, 3) uint8 frames; got {frame.shape} {frame.dtype}.")
     if state.shape != (size,):
