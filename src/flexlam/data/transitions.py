@@ -87,6 +87,10 @@ class TransitionIndex:
         others = {name: getattr(self, name)[rows] for name in ("previous", "episode", "step", "task")}
         return replace(self, first=first, second=first + gaps * gap, **others)
 
+    def of_twin(self, twin: FrameStore) -> "TransitionIndex":
+        """The same transitions in a store whose frames stand where this one's do (data/twins.py checks that)."""
+        return replace(self, data_hash=twin.content_hash)
+
     def batch(self, store: FrameStore, rows: np.ndarray, with_actions: bool = True) -> Transitions:
         """The transitions of some rows (B,), in any order.
 

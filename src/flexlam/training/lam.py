@@ -1,6 +1,5 @@
 """Stage 1: train a latent action model on action-free transitions (FlexLAM §4.1)."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +66,7 @@ class LamStage:
         batch = self._images(self.pairs.store, index, rows, step)
         twin = None
         if self.twin is not None:
-            twin = self._images(self.twin, replace(index, data_hash=self.twin.content_hash), rows, step)
+            twin = self._images(self.twin, index.of_twin(self.twin), rows, step)
         labelled, action = None, None
         if self.composed.labels is not None:
             rows = self.composed.labels.rows_of(step)

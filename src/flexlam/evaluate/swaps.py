@@ -1,0 +1,97 @@
+"""Do codes react to motion that is none of the agent's? Clips are pasted in, and scenes cut: no labels, no truth."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from flexlam.core.errors import DataError
+from flexlam.core.seeding import numpy_generator
+from flexlam.core.types import Codes
+from flexlam.data.store import FrameStore
+from flexlam.data.transitions import TransitionIndex
+from flexlam.lam.model import LatentActionModel
+
+_SHARE = (0.15, 0.4)
+"""Least and greatest share of the picture that a pasted clip covers."""
+
+
+class SwapTest:
+    """Transitions of other episodes pasted over random rectangles, and pasted whole in the place of the second frame.
+
+    Raises:
+        DataError: there are not three test episodes to take clips from.
+    """
+
+    def __init__(
+        self, model: LatentActionModel, store: FrameStore, index: TransitionIndex, num_transitions: int, seed: int
+    ) -> None:
+        generator = numpy_generator(seed, "swaps")
+        rows = generator.permutation(len(index))[:num_transitions]
+        if len(np.unique(index.episode[rows])) < 3:
+            raise DataError(
+                f"{store.path} has fewer than three test episodes, and the swap test takes clips from others than the "
+                "one they are pasted into. Add videos, or give --pairs.split a larger share for testing when training."
+            )
+        donors = [_of_other_episodes(index.episode, rows, generator) for _ in range(2)]
+        base, *clips = (index.batch(store, r, with_actions=False) for r in (rows, *donors))
+        inside = _rectangles(len(rows), store.frame_shape[:2], generator)
+        pasted = [
+            model.encode(
+                torch.where(inside, clip.obs, base.obs), torch.where(inside, clip.next_obs, base.next_obs)
+            ).latents.cpu()
+            for clip in clips
+        ]
+        self.pasted: tuple[Tensor, Tensor] = (pasted[0], pasted[1])
+        self.model, self.base, self.cut = model, base, clips[0].next_obs
+        self.cut_latents = model.encode(base.obs, self.cut).latents.cpu()
+        self.empty_error = self._cut_error(0)
+
+    def measure(self, k: int) -> dict[str, float]:
+        """Of the first k slots: the swap score, and how much of a cut they let the decoder make up.
+
+        The swap score is the share of the codes' variance that is due to which clip was pasted: 0 where clips are
+        ignored, 1 where nothing else counts. `cut_explained` is the share of the decoding error without a code that
+        codes take away when the second frame is of another video: where it is high they describe pictures.
+        """
+        if k == 0:
+            return {"swap_score": 0.0, "cut_explained": 0.0}
+        one, other = (latents[:, :k] for latents in self.pasted)
+        within, between = _squared(one, other), _squared(one, other.roll(len(other) // 2, 0))
+        explained = 1 - self._cut_error(k) / self.empty_error if self.empty_error > 0 else 0.0
+        return {"swap_score": within / between if between > 0 else 0.0, "cut_explained": explained}
+
+    def _cut_error(self, k: int) -> float:
+        codes = Codes(torch.zeros(self.cut_latents.shape[:-1], dtype=torch.long), self.cut_latents)
+        decoded = self.model.decode(self.base.obs, codes, prefix_length=k).cpu()
+        return float((decoded.float() - self.cut.float()).square().mean())
+
+
+def _squared(one: Float[Tensor, "N k D"], other: Float[Tensor, "N k D"]) -> float:
+    return float((one - other).double().square().sum())
+
+
+def _of_other_episodes(episode: np.ndarray, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A random row for each given one, of another episode."""
+    found: np.ndarray = generator.integers(0, len(episode), len(rows))
+    while (same := episode[found] == episode[rows]).any():
+        found[same] = generator.integers(0, len(episode), int(same.sum()))
+    return found
+
+
+def _rectangles(count: int, size: tuple[int, int], generator: np.random.Generator) -> Tensor:
+    """(N, H, W, 1) bool: a random rectangle in each picture."""
+    height, width = size
+    share = generator.uniform(*_SHARE, count)
+    shape = np.exp(generator.uniform(-0.4, 0.4, count))
+    tall = np.clip(np.round(height * np.sqrt(share) * shape), 1, height).astype(int)
+    wide = np.clip(np.round(width * np.sqrt(share) / shape), 1, width).astype(int)
+    top, left = (np.floor(generator.random(count) * (most + 1)).astype(int) for most in (height - tall, width - wide))
+    y, x = np.arange(height)[:, None], np.arange(width)
+    inside = (
+        (y >= top[:, None, None])
+        & (y < (top + tall)[:, None, None])
+        & (x >= left[:, None, None])
+        & (x < (left + wide)[:, None, None])
+    )
+    return torch.from_numpy(inside[..., None])
