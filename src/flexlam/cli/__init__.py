@@ -36,8 +36,9 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 _CONTINUE = {
-    **dict.fromkeys(("train", "demo"), " The same command with --resume continues."),
-    **dict.fromkeys(("study", "encode", "data"), " The same command continues."),
+    **dict.fromkeys(("train lam", "train policy", "train joint", "demo"), " The same command with --resume continues."),
+    **dict.fromkeys(("study", "encode", "data convert"), " The same command continues."),
+    "train translator": " Nothing was written; the same command starts anew.",
 }
 
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"flexlam {__version__}")
         return 0
     _let_sigterm_clean_up()
+    verb = ""
     try:
         verb, rest = _split(arguments)
         return import_module(VERBS[verb][0]).run(f"flexlam {verb}", rest) or 0
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stop:
         detail = f": {stop}" if str(stop) else ""
-        hint = _CONTINUE.get(arguments[0], "")
+        hint = _CONTINUE.get(verb, "")
         print(f"\nflexlam: interrupted{detail}.{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -65,5 +65,9 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     print(
         f"{report.num_rows:,} transitions of {report.num_episodes} episodes, {k} of {slots} codes each: {options.out}"
     )
+    for name, count in report.unpaired.items():
+        print(
+            f"{name}: {count:,} frames begin no transition, because none comes near enough a gap later (uneven times)."
+        )
     for name, reason in report.skipped.items():
         print(f"Left out: {name}: {reason}")

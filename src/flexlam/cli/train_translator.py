@@ -37,4 +37,19 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     if "labels" in fit:
         print(f"{fit['labels']}.")
     losses = ", ".join(f"{loss:.3f}" for loss in fit["heldout_loss"])
-    print(f"Held-out loss inside the labels: {losses}.\nTranslator: {done.model}")
+    print(f"Held-out loss inside the labels: {losses}.")
+    if fit.get("heldout_accuracy") is not None:
+        print(f"Held-out accuracy: {_accuracy(fit['heldout_accuracy'], fit['num_labels'])}.")
+    if heldout := fit.get("labelled_heldout_episodes"):
+        print(
+            f"Labels lie in {', '.join(heldout)}, which the model keeps for choosing and measuring; what is measured "
+            "there says less now."
+        )
+    print(f"Translator: {done.model}")
+
+
+def _accuracy(share: float, num_labels: int) -> str:
+    """With its standard error, and what it is worth."""
+    stderr = (share * (1 - share) / num_labels) ** 0.5
+    few = ", too few labels to know it better; label more before you believe the actions" if stderr > 0.1 else ""
+    return f"{share:.0%} +- {stderr:.0%}{few}"

@@ -47,5 +47,6 @@ def progress(total: int, what: str, unit: str, initial: int = 0) -> Iterator["tq
         dynamic_ncols=interactive,
         mininterval=0.2 if interactive else 15.0,
         maxinterval=10.0 if interactive else 30.0,
+        delay=0.5,  # what is refused at once shows no bar
     ) as bar:
         yield bar

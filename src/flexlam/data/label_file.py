@@ -55,7 +55,7 @@ def read_labels(path: Location, store: FrameStore, index: TransitionIndex) -> Ac
     table = _read(path)
     name = _column(table, _NAMES, path)
     by_time = any(column in table.column_names for column in _TIMES)
-    place = _column(table, _TIMES if by_time else _FRAMES, path)
+    place = _column(table, _TIMES if by_time else (*_FRAMES, *_TIMES), path)
     columns = [column for column in table.column_names if column not in (*_NAMES, *_TIMES, *_FRAMES)]
     if not columns:
         raise DataError(
@@ -64,10 +64,13 @@ def read_labels(path: Location, store: FrameStore, index: TransitionIndex) -> Ac
     spec, actions = _actions(table.select(columns), path)
     names = table[name].to_pylist()
     places = table[place].to_numpy(zero_copy_only=False)
-    if not np.issubdtype(places.dtype, np.number) or not np.isfinite(places.astype(np.float64)).all():
-        raise DataError(f"{path}: the column {place!r} must hold a number in every row.")
+    bad = [number for number, value in enumerate(places.tolist()) if not _is_number(value)]
+    if bad:
+        raise DataError(
+            f"{path}, {_line(path, bad[0])}: the column {place!r} must hold a number, and has {places[bad[0]]!r}."
+        )
     rows = [
-        _row(f"{path}, {_line(path, number)}", store, index, str(name_), float(place_), by_time)
+        _row(f"{path}, {_line(path, number)}", store, index, str(name_).strip(), float(place_), by_time)
         for number, (name_, place_) in enumerate(zip(names, places, strict=True))
     ]
     if len(set(rows)) < len(rows):
@@ -102,6 +105,13 @@ def _line(path: Location, number: int) -> str:
     return f"line {number + 2}" if path.suffix.lower() == ".csv" else f"row {number + 1}"
 
 
+def _is_number(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except (TypeError, ValueError):
+        return False
+
+
 def _column(table: pa.Table, names: tuple[str, ...], path: Location) -> str:
     found = [name for name in names if name in table.column_names]
     if not found:
@@ -120,6 +130,12 @@ def _actions(table: pa.Table, path: Location) -> tuple[ActionSpec, np.ndarray]:
         if not all(words):
             raise DataError(f"{path}: the column {table.column_names[0]!r} is empty in some rows. Fill or remove them.")
         choices = sorted(set(words))
+        alike = {choice.casefold(): choice for choice in choices}
+        for choice in choices:
+            if (other := alike[choice.casefold()]) != choice:
+                raise DataError(
+                    f"{path}: {choice!r} and {other!r} would be two actions. Write the same one in the same way."
+                )
         return _spec(path, len(choices), num_choices=(len(choices),), names=tuple(choices)), np.array(
             [[choices.index(word)] for word in words], np.float32
         )

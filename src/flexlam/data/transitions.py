@@ -10,6 +10,8 @@ from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.types import Transitions
 from flexlam.data.store import FrameStore
 
+_TOLERANCE = 0.25  # of the gap: how far from it the frames of an uneven video may lie
+
 
 @dataclass(frozen=True, eq=False)
 class TransitionIndex:
@@ -44,7 +46,7 @@ class TransitionIndex:
     ) -> "TransitionIndex":
         """All transitions of the given episodes (all of them by default), in their order.
 
-        A gap in seconds takes the nearest frame, if one lies within half a frame period.
+        A gap in seconds takes the nearest frame, if one lies within half a frame period or a quarter of the gap.
 
         Raises:
             ConfigError: the gap is not positive, or given in both steps and seconds.
@@ -124,13 +126,13 @@ def pairs_of(times: np.ndarray, gap_steps: int, gap_seconds: float | None) -> tu
 
 
 def _pairs_in_seconds(times: np.ndarray, gap: float) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (P,) and the steps (P,) nearest to `gap` seconds later."""
+    """Steps (P,) and those (P,) nearest to `gap` seconds later, off by half a frame or a quarter of the gap at most."""
     if len(times) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     wanted = times + gap
     right = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
     nearest = np.where(wanted - times[right - 1] < times[right] - wanted, right - 1, right)
     steps = np.arange(len(times))
-    tolerance = 0.5 * float(np.median(np.diff(times))) * (1 + 1e-6)
+    tolerance = max(0.5 * float(np.median(np.diff(times))), _TOLERANCE * gap) * (1 + 1e-6)
     usable = (np.abs(times[nearest] - wanted) <= tolerance) & (nearest > steps)
     return steps[usable], nearest[usable]

@@ -13,7 +13,7 @@ from torch import Tensor
 from flexlam.bottleneck.health import slot_usage
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config
-from flexlam.core.extras import ENDOGENOUS_STATE, EXOGENOUS_STATE
+from flexlam.core.extras import ENDOGENOUS_STATE, EXOGENOUS_INNOVATION, EXOGENOUS_STATE
 from flexlam.core.progress import progress
 from flexlam.core.seeding import numpy_generator
 from flexlam.core.types import Codes
@@ -178,11 +178,23 @@ def _targets(store: FrameStore, part: _Part) -> dict[str, np.ndarray]:
     if EXOGENOUS_STATE in store.extras:
         found["exogenous_state"] = store.extras[EXOGENOUS_STATE][first].astype(float)
         found["exogenous_next"] = store.extras[EXOGENOUS_STATE][second].astype(float)
+    if EXOGENOUS_INNOVATION in store.extras and (part.index.step[part.rows] + 1 == _step_after(part)).all():
+        found["exogenous_innovation"] = store.extras[EXOGENOUS_INNOVATION][second].astype(float)
     return found
 
 
+def _step_after(part: _Part) -> np.ndarray:
+    """Steps of the second frames."""
+    steps: np.ndarray = part.index.step[part.rows] + part.index.second[part.rows] - part.index.first[part.rows]
+    return steps
+
+
 def _with_innovation(targets: Mapping[str, dict[str, np.ndarray]]) -> None:
-    """Exchange the next exogenous state for what the present one does not foretell: the rest of a linear regression."""
+    """Exchange the next exogenous state for what the present one does not foretell.
+
+    That is the noise that led to it where it was recorded (and one step was taken), else the rest of a linear
+    regression.
+    """
     if "exogenous_next" not in targets["train"]:
         return
     following = {name: of_part.pop("exogenous_next") for name, of_part in targets.items()}

@@ -31,6 +31,8 @@ class EncodeReport:
     num_episodes: int
     skipped: dict[str, str]
     """Reasons by the names of episodes."""
+    unpaired: dict[str, int]
+    """Frames that begin no transition though the episode goes on, by the names of episodes with uneven times."""
     about: dict[str, Any]
 
 
@@ -67,7 +69,11 @@ def encode_dataset(
         if not mine:
             raise OutputError(f"Another process is writing {out}. Wait for it, or choose another --out folder.")
         shards = encoding.shards
-        _begin(folder, content_hash(repr((sorted(encoding.about.items()), config.episodes_per_shard)).encode()))
+        begun_anew = _begin(
+            folder, content_hash(repr((sorted(encoding.about.items()), config.episodes_per_shard)).encode())
+        )
+        if begun_anew:
+            announce("An interrupted run with other settings had begun; its codes are of no use here and are dropped.")
         waiting = [number for number in range(len(shards)) if not shard_file(folder / _SHARDS, number).exists()]
         if len(waiting) < len(shards):
             announce(f"Going on after {len(shards) - len(waiting)} of {len(shards)} shards.")
@@ -87,23 +93,28 @@ def encode_dataset(
     return report
 
 
-def _begin(folder: Path, plan: str) -> None:
-    """Forget what was done with another model, other data or other settings."""
+def _begin(folder: Path, plan: str) -> bool:
+    """Forget what was done with another model, other data or other settings; returns whether there was any."""
     file = folder / _PLAN
-    if not (file.is_file() and file.read_text() == plan):
-        shutil.rmtree(folder / _SHARDS)
-        (folder / _SHARDS).mkdir()
-        write_text(file, plan)
+    if file.is_file() and file.read_text() == plan:
+        return False
+    begun_anew = any((folder / _SHARDS).iterdir())
+    shutil.rmtree(folder / _SHARDS)
+    (folder / _SHARDS).mkdir()
+    write_text(file, plan)
+    return begun_anew
 
 
 def _report(files: list[Path], encoding: Encoding) -> EncodeReport:
     rows = 0
     skipped: dict[str, str] = {}
+    unpaired: dict[str, int] = {}
     for file in files:
         table, about = read_shard(file)
         rows += len(table)
         skipped |= {found["name"]: found["reason"] for found in about["skipped"].values()}
+        unpaired |= about["unpaired"]
     if not rows:
         first = next(iter(skipped.values()), "no episode is long enough for the model's gap")
         raise DataError(f"Nothing of {encoding.config.data} can be encoded. The first reason: {first}")
-    return EncodeReport(rows, len(encoding.reader.episodes()) - len(skipped), skipped, encoding.about)
+    return EncodeReport(rows, len(encoding.reader.episodes()) - len(skipped), skipped, unpaired, encoding.about)

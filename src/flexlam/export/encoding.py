@@ -69,8 +69,15 @@ class EpisodeCodes:
     """(P,) int32, steps of the later frames."""
     codes: np.ndarray
     """(P, k) integers."""
+    times: np.ndarray
+    """(T,) float64, seconds of all frames."""
     actions: np.ndarray | None = None
     """(P, A) float32, what a translator makes of the codes."""
+
+    @property
+    def num_unpaired(self) -> int:
+        """Frames before the last transition that begin none, because no frame comes near enough a gap later."""
+        return int(self.first[-1]) + 1 - len(self.first) if len(self.first) else 0
 
 
 class Encoding:
@@ -211,7 +218,7 @@ class Encoding:
             if self.translator is not None:
                 actions[rows] = _translate(self.translator, found.latents.cpu(), k)
         both = first.astype(np.int32), second.astype(np.int32)
-        return EpisodeCodes(episode, *both, codes, actions if num_dims else None)
+        return EpisodeCodes(episode, *both, codes, times, actions if num_dims else None)
 
     def _pairs(
         self,
@@ -262,7 +269,8 @@ def encode_shard(
             skipped[episode.index] = {"name": episode.name, "reason": str(error)}
     spec = None if encoding.translator is None else encoding.translator.codec.spec
     table = _table(found, encoding.prefix_length, spec.names if spec is not None and len(spec.num_choices) == 1 else ())
-    about = json.dumps({**encoding.about, "shard": number, "skipped": skipped})
+    unpaired = {part.episode.name: part.num_unpaired for part in found if part.num_unpaired}
+    about = json.dumps({**encoding.about, "shard": number, "skipped": skipped, "unpaired": unpaired})
     path = shard_file(folder, number)
     with explain_write_errors(path):
         beside = path.with_suffix(".partial")
@@ -312,6 +320,8 @@ def _table(found: Sequence[EpisodeCodes], k: int, names_of_choices: Sequence[str
             "episode_name": pa.array(names.tolist(), pa.string()),
             "step": pa.array(_join([part.first for part in found])),
             "next_step": pa.array(_join([part.second for part in found])),
+            "time": pa.array(_join([part.times[part.first] for part in found])),
+            "next_time": pa.array(_join([part.times[part.second] for part in found])),
             "codes": pa.FixedSizeListArray.from_arrays(flat, k),
             **columns,
         }

@@ -72,7 +72,7 @@ def vizdoom_small() -> Preset:
         recording=RecordingConfig(tasks=("health_gathering", "my_way_home"), num_frames=16_000),
         lam=LamRunConfig(
             lam=LatentActionModel.Config(num_slots=8, decoder=RegressionDecoder.Config(patch_size=16)),
-            training=LoopConfig(num_steps=1000, batch_size=64, evaluate_every=500, checkpoint_every=250),
+            training=LoopConfig(num_steps=1000, batch_size=64, evaluate_every=250, checkpoint_every=250),
         ),
         policy=PolicyRunConfig(
             policy=small_policy(dim=96, depth=2),

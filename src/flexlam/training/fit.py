@@ -117,7 +117,20 @@ def fit_with_folds(problem: Fittable, num_labels: int, config: FitConfig, seed: 
     best = np.argmin(curve, axis=0)
     steps = tuple(int(b + 1) * config.evaluate_every for b in best)
     heldout = tuple(float(curve[b][part]) for part, b in enumerate(best))
-    return Fit(_refit(problem, num_labels, steps, config, seed), steps, heldout)
+    return Fit(_refit(problem, np.arange(num_labels), steps, config, seed), steps, heldout)
+
+
+def fit_without(problem: Fittable, num_labels: int, fit: Fit, config: FitConfig, seed: int) -> list[tuple[Any, Tensor]]:
+    """Models fitted as `fit` was, each without one fold, and the rows of that fold: what it says of them is held out.
+
+    The number of steps was chosen with all folds in view, so this is a little kind.
+    """
+    folds = np.array_split(numpy_generator(seed, "folds").permutation(num_labels), config.num_folds)
+    others = [np.concatenate(folds[:i] + folds[i + 1 :]) for i in range(config.num_folds)]
+    return [
+        (_refit(problem, rows, fit.num_steps, config, seed), torch.from_numpy(fold))
+        for rows, fold in zip(others, folds, strict=True)
+    ]
 
 
 def _heldout(problem: Fittable, model: nn.Module, fold: np.ndarray) -> Sequence[float]:
@@ -126,9 +139,9 @@ def _heldout(problem: Fittable, model: nn.Module, fold: np.ndarray) -> Sequence[
         return problem.heldout(model, torch.from_numpy(fold))
 
 
-def _refit(problem: Fittable, num_labels: int, steps: tuple[int, ...], config: FitConfig, seed: int) -> nn.Module:
-    """Train on all labels; each part keeps the weights it had at its own step."""
-    runs = _Runs(problem, [np.arange(num_labels)], config, seed, "all")
+def _refit(problem: Fittable, rows: np.ndarray, steps: tuple[int, ...], config: FitConfig, seed: int) -> nn.Module:
+    """Train on these labels; each part keeps the weights it had at its own step."""
+    runs = _Runs(problem, [rows], config, seed, "all")
     (model,) = runs.models
     kept: dict[int, dict[str, Tensor]] = {}
     for stop in sorted(set(steps)):

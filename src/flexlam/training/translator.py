@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -17,10 +17,11 @@ from flexlam.core.run_folder import RunFolder
 from flexlam.data.label_file import read_labels
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.location import Location, read_bytes
+from flexlam.data.splits import split_episodes
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.hourglass import HourglassStack
-from flexlam.training.fit import Fit, FitConfig, fit_with_folds, seeded
+from flexlam.training.fit import Fit, FitConfig, fit_with_folds, fit_without, seeded
 from flexlam.training.labelled import Labelled, encode_labelled, encode_with_actions, require_actions
 from flexlam.training.pairs import load_pairs, open_store
 from flexlam.training.runs import open_lam
@@ -154,6 +155,23 @@ def fit_translator(
         return fit_with_folds(problem, len(labels), fit, seed)
 
 
+def heldout_accuracy(problem: TranslatorProblem, fit: Fit, config: TranslatorRunConfig) -> float | None:
+    """Share of the labels that are told right, with the whole code, by translators that had not seen them.
+
+    None of continuous actions.
+    """
+    if not problem.spec.num_choices:
+        return None
+    right, labels = 0, problem.labels
+    with single_thread():
+        for model, rows in fit_without(problem, len(labels), fit, config.fit, config.seed):
+            with torch.inference_mode():
+                held = labels[rows]
+                outputs = model(held.latents, held.prev_action, problem.num_slots, held.obs)
+                right += int(model.codec.correct(outputs, held.action).sum())
+    return right / len(labels)
+
+
 def train_translator_by_hand(
     config: TranslatorRunConfig, lam: Path, data: Path, label_file: Location, out: Path, overwrite: bool = False
 ) -> RunFolder:
@@ -174,10 +192,20 @@ def train_translator_by_hand(
     config = config.model_copy(update={"translator": translator, "labels": LabelBudget(count=len(labels))})
     codes = encode_with_actions(model, store, index, labels.rows, labels.actions)
     fit = fit_translator(translator, labels.spec, model, codes, config.fit, config.seed)
+    accuracy = heldout_accuracy(TranslatorProblem(translator, labels.spec, model, codes, config.seed), fit, config)
+    splits = split_episodes(store, gap.split, gap.split_seed)
+    unseen = {*splits.validation, *splits.test} & set(index.episode[labels.rows].tolist())
     parents = {"lam": model.hash or "", "data": store.content_hash}
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     write_bytes(run.path / f"labels{label_file.suffix.lower()}", read_bytes(label_file))
-    about = {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss, "labels": labels.describe()}
+    about: dict[str, Any] = {
+        "num_steps": fit.num_steps,
+        "heldout_loss": fit.heldout_loss,
+        "labels": labels.describe(),
+        "num_labels": len(labels),
+        "heldout_accuracy": accuracy,
+        "labelled_heldout_episodes": sorted(store.episodes.names[episode] for episode in unseen),
+    }
     run.write_json("fit.json", about)
     save_translator(fit.model, run.model, model.hash or "", data_hash=store.content_hash)
     return run
