@@ -21,3 +21,12 @@ def test_silence_ends_after_an_error_too(capsys: pytest.CaptureFixture[str]) -> 
         raise ValueError("broken")
     say("after")
     assert "after" in capsys.readouterr().err
+
+
+def test_what_is_refused_at_once_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="refused"), progress(2, "Never", "step"):
+        raise ValueError("refused")
+    assert capsys.readouterr().err == ""
+    with progress(2, "Short", "step") as bar:
+        bar.update(2)
+    assert "2/2" in capsys.readouterr().err

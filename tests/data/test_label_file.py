@@ -81,8 +81,21 @@ def test_other_files_are_refused(tmp_path, plain):
         read_labels(write(tmp_path, HEAD, "labels.txt"), *plain)
 
 
+def test_choices_that_differ_in_their_capitals_alone_are_refused(tmp_path, plain):
+    text = "path,frame,action\nepisode 0,0,left\nepisode 0,1,right\nepisode 0,2,Right\n"
+    with pytest.raises(DataError, match="'Right' and 'right' would be two actions"):
+        read_labels(write(tmp_path, text), *plain)
+
+
+def test_a_column_without_its_time_is_told_and_a_bad_number_has_its_line(tmp_path, plain):
+    with pytest.raises(DataError, match="no column 'frame' or 'step' or 'time'"):
+        read_labels(write(tmp_path, "path,action\nepisode 0,left\nepisode 0,right\n"), *plain)
+    with pytest.raises(DataError, match="line 3: the column 'time' must hold a number, and has 'soon'"):
+        read_labels(write(tmp_path, "path,time,action\nepisode 0,0.1,left\nepisode 0,soon,right\n"), *plain)
+
+
 def test_labels_are_described_by_their_choices(tmp_path, plain):
     """A misspelt word shows: it is a choice of its own."""
-    text = "path,frame,action\nepisode 0,0,left\nepisode 0,1,right\nepisode 0,2,Right\nepisode 0,3,left\n"
+    text = "path,frame,action\nepisode 0,0,left\nepisode 0,1,right\nepisode 0,2,rihgt\nepisode 0,3,left\n"
     said = read_labels(write(tmp_path, text), *plain).describe()
-    assert said == "4 labels of 3 choices (Right 1, left 2, right 1); guessing loses 1.099"
+    assert said == "4 labels of 3 choices (left 2, right 1, rihgt 1); guessing loses 1.099"

@@ -72,6 +72,15 @@ def test_a_gap_in_seconds_serves_episodes_of_different_rates(make_episode, memor
     assert set(jumps[index.episode == 0]) == {2} and set(jumps[index.episode == 1]) == {8}
 
 
+def test_uneven_times_take_the_nearest_frame_up_to_a_quarter_of_the_gap_off(make_episode, memory_reader, build):
+    episode = make_episode(8, 0)
+    times = np.array([0.0, 0.04, 0.08, 0.24, 0.28, 0.32, 0.36, 0.44])
+    episode = dataclasses.replace(episode, columns=dataclasses.replace(episode.columns, times=times))
+    index = TransitionIndex.build(build(memory_reader([episode]))[0], gap_seconds=0.2)
+    # 0.04 behind 0, 0 behind 0.04 and 0.08; none of 0.24 and later may shrink its gap at the end.
+    assert list(zip(index.first, index.second, strict=True)) == [(0, 3), (1, 3), (2, 4), (3, 7)]
+
+
 def test_frames_too_far_from_the_wanted_time_make_no_pair(make_episode, memory_reader, build):
     episode = make_episode(6, 0)
     times = np.array([0, 1, 2, 7, 8, 9], float)

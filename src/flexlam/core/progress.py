@@ -47,6 +47,7 @@ def progress(total: int, what: str, unit: str, initial: int = 0) -> Iterator["tq
         dynamic_ncols=interactive,
         mininterval=0.2 if interactive else 15.0,
         maxinterval=10.0 if interactive else 30.0,
-        delay=0.5,  # what is refused at once shows no bar
+        delay=1e-6,  # what is refused before anything was done shows no bar
     ) as bar:
         yield bar
+        bar.delay = 0.0  # what is done shows one, however short it was

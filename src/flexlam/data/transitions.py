@@ -133,6 +133,8 @@ def _pairs_in_seconds(times: np.ndarray, gap: float) -> tuple[np.ndarray, np.nda
     right = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
     nearest = np.where(wanted - times[right - 1] < times[right] - wanted, right - 1, right)
     steps = np.arange(len(times))
-    tolerance = max(0.5 * float(np.median(np.diff(times))), _TOLERANCE * gap) * (1 + 1e-6)
-    usable = (np.abs(times[nearest] - wanted) <= tolerance) & (nearest > steps)
+    half = 0.5 * float(np.median(np.diff(times))) * (1 + 1e-6)
+    off = np.abs(times[nearest] - wanted)
+    inside = wanted <= times[-1]  # behind the end a shorter gap would be taken, again and again
+    usable = (off <= np.where(inside, max(half, _TOLERANCE * gap), half)) & (nearest > steps)
     return steps[usable], nearest[usable]

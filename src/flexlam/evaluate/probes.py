@@ -198,6 +198,8 @@ def _with_innovation(targets: Mapping[str, dict[str, np.ndarray]]) -> None:
     if "exogenous_next" not in targets["train"]:
         return
     following = {name: of_part.pop("exogenous_next") for name, of_part in targets.items()}
+    if "exogenous_innovation" in targets["train"]:
+        return
     inputs = {
         name: np.c_[of_part["exogenous_state"], np.ones(len(following[name]))] for name, of_part in targets.items()
     }
