@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "eval reconstruction": ("flexlam.cli.eval_reconstruction", "PSNR and SSIM of decoded frames at every k"),
     "eval returns": ("flexlam.cli.eval_returns", "let the agent act at every k, beside controls and ceilings"),
     "eval latency": ("flexlam.cli.eval_latency", "milliseconds of a decision at every k, part by part"),
+    "eval probes": ("flexlam.cli.eval_probes", "do codes tell of the action or of the background? at every k"),
     "report": ("flexlam.cli.report", "a page about a model on your own data"),
     "study": ("flexlam.cli.study", "a figure or table of the papers, cached and resumable, with computed verdicts"),
     "list": ("flexlam.cli.list_names", "every name in the catalogue"),

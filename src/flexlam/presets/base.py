@@ -8,6 +8,7 @@ from flexlam.core.config import Config
 from flexlam.data.parts import StoreConfig
 from flexlam.evaluate.alignment import AlignmentConfig
 from flexlam.evaluate.latency import LatencyConfig
+from flexlam.evaluate.probes import ProbesConfig
 from flexlam.evaluate.reconstruction import ReconstructionConfig
 from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.training.joint import JointConfig
@@ -39,6 +40,8 @@ class Preset(Config):
     """How acting is measured."""
     latency: LatencyConfig = LatencyConfig()
     """How decisions are timed."""
+    probes: ProbesConfig = ProbesConfig()
+    """How leakage is measured."""
 
 
 def load_preset(name: str) -> Preset:

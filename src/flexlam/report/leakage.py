@@ -43,7 +43,7 @@ _STATES = {
 
 
 @dataclass(frozen=True)
-class PastedTransition:
+class MoveElsewhere:
     """A transition, decoded from its own code and from that of the same move elsewhere; frames (H, W, C) uint8."""
 
     task: str
@@ -128,7 +128,7 @@ def leakage_figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return drawn
 
 
-def write_leakage(path: Path, results: Mapping[str, Any], transitions: Sequence[PastedTransition]) -> None:
+def write_leakage(path: Path, results: Mapping[str, Any], transitions: Sequence[MoveElsewhere]) -> None:
     """Write the page; `results` is what `measure_probes` gives, with the record of the measurement.
 
     Raises:

@@ -7,11 +7,13 @@ from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.action import ActionSpec
 from flexlam.core.seeding import numpy_generator
 from flexlam.core.types import Transitions
+from flexlam.data.store import FrameStore
 from flexlam.evaluate.predictions import predict_codes
 from flexlam.evaluate.returns import Acted
 from flexlam.lam.model import LatentActionModel
 from flexlam.policy.autoregressive import SequenceModel
 from flexlam.report.clips import RolloutClip
+from flexlam.report.leakage import MoveElsewhere
 from flexlam.report.predictions import PredictedTransition
 from flexlam.report.sweeps import PrefixSweep
 from flexlam.training.labelled import require_actions
@@ -50,6 +52,31 @@ def predicted_transitions(
             for i, (obs, next_obs) in enumerate(zip(batch.obs, batch.next_obs, strict=True))
         ]
     return predictions
+
+
+def moves_elsewhere(
+    lam: LatentActionModel, pairs: SplitPairs, twin: FrameStore | None, seed: int
+) -> list[MoveElsewhere]:
+    """The same transitions, decoded from their own codes and from those of the same moves before another background.
+
+    Without a twin the other background is a clip of another transition, pasted over the left half of both frames.
+    """
+    moves = []
+    for task, rows, batch in _pictured(pairs, seed):
+        if twin is not None:
+            other = pairs.test.of_twin(twin).batch(twin, rows, with_actions=False)
+        else:
+            half = torch.arange(batch.obs.shape[2])[:, None] < batch.obs.shape[2] // 2
+            clip = (frames.roll(1, 0) for frames in (batch.obs, batch.next_obs))
+            pasted = (torch.where(half, c, x) for c, x in zip(clip, (batch.obs, batch.next_obs), strict=True))
+            other = Transitions(*pasted)
+        codes = (lam.encode(x.obs, x.next_obs) for x in (batch, other))
+        own, others = (lam.decode(batch.obs, c).cpu().numpy() for c in codes)
+        moves += [
+            MoveElsewhere(task, obs.numpy(), next_obs.numpy(), own[i], others[i])
+            for i, (obs, next_obs) in enumerate(zip(batch.obs, batch.next_obs, strict=True))
+        ]
+    return moves
 
 
 def rollout_clips(acted: Acted, pairs: SplitPairs) -> list[RolloutClip]:
