@@ -14,7 +14,7 @@ ifeq ($(WHEELS)$(shell command -v nvidia-smi 2>/dev/null),)
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: setup demo test test-slow test-gpu test-lerobot lint bench verdict wheels constraints clean
+.PHONY: setup demo test test-slow test-gpu test-lerobot test-mujoco lint bench verdict wheels constraints clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -42,6 +42,10 @@ test-lerobot: setup   ## with LeRobot 0.4.4 in an environment of its own: does i
 	  pillow datasets pandas jsonlines packaging huggingface_hub draccus einops imageio termcolor deepdiff torchcodec accelerate
 	$(BIN)/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps lerobot==0.4.4
 	FLEXLAM_LEROBOT=.venv-lerobot/bin/python $(BIN)/python -m pytest -m slow tests/interop
+
+test-mujoco: setup    ## the bodies of dm_control; Python 3.11 or 3.12 and, on a machine without a screen, EGL
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS),mujoco]'
+	$(BIN)/python -m pytest tests/envs/test_dm_control_suite.py tests/envs/test_dm_control_experts.py
 
 lint: setup           ## style, types and the floors of the package
 	$(BIN)/ruff check src tests benchmarks examples

@@ -40,6 +40,17 @@ def test_the_pipeline_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest
         run_python(block)
 
 
+def test_the_worlds_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for what needs dm_control, where that is not installed."""
+    monkeypatch.chdir(tmp_path)
+    page, present = ROOT / "docs" / "worlds.md", importlib.util.find_spec("dm_control") is not None
+    for line in "".join(blocks(page, "bash")).splitlines():
+        if line.startswith("flexlam") and (present or "dm_control" not in line):
+            assert main(shlex.split(line)[1:]) == 0, line
+    for block in blocks(page, "python"):
+        run_python(block)
+
+
 def test_the_python_of_the_readme_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     found = blocks(ROOT / "README.md", "python")

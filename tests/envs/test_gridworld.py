@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from flexlam.core.errors import ConfigError, DataError, SuiteError
-from flexlam.core.extras import ENDOGENOUS_STATE, EXOGENOUS_STATE
+from flexlam.core.extras import ENDOGENOUS_STATE, EXOGENOUS_STATE, GOAL_STATE
 from flexlam.core.seeding import numpy_generator
 from flexlam.envs.base import Step, open_suite
-from flexlam.envs.gridworld import ACTIONS, GOAL_STATE, GridworldEnvironment, GridworldSuite
+from flexlam.envs.gridworld import ACTIONS, GridworldEnvironment, GridworldSuite
 from flexlam.envs.overlay import OverlaySuite
 from flexlam.envs.waves import Waves
 

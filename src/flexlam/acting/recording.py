@@ -20,7 +20,7 @@ class RecordingConfig(Config):
     """Settings of a recording."""
 
     suite: str = "vizdoom"
-    """Name of the suite: vizdoom, or gymnasium:ID for any registered Gymnasium environment."""
+    """Name of the suite: vizdoom, gridworld, dm_control:TASK, or gymnasium:ID for what is registered with Gymnasium."""
     tasks: tuple[str, ...] = ()
     """Tasks to record; empty means all of them."""
     num_frames: int = Field(default=10_000, ge=2)

@@ -10,15 +10,12 @@ import numpy as np
 
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError, SuiteError, did_you_mean
-from flexlam.core.extras import ENDOGENOUS_STATE
+from flexlam.core.extras import ENDOGENOUS_STATE, GOAL_STATE
 from flexlam.core.seeding import numpy_generator
 from flexlam.envs.base import Reference, Step
 
 ACTIONS: dict[str, tuple[int, int]] = {"stay": (0, 0), "up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
 """Name -> columns to the right and rows down; a move into the border does nothing."""
-
-GOAL_STATE = "goal_state"
-"""The key of the goal's cell (x, y) in `Step.extras`."""
 
 _SIZES = {"grid4": 4, "grid8": 8}
 _EPISODE_LENGTH = 64
