@@ -57,7 +57,7 @@ def tables(theory: TheoryConfig, found: Found) -> dict[str, Table]:
         "correlation", {"part": "correlation", "twins": "independent", "method": CROSS},
     )  # fmt: skip
     shown[f"Action supervision with d_z = d_a, exogenous innovation {theory.world.exogenous_sd:g}"] = _grid(
-        found, None, {name: {"quantity": quantity} for quantity, name in _SHOWN.items()}, "label_fraction",
+        found, "", {name: {"quantity": quantity} for quantity, name in _SHOWN.items()}, "label_fraction",
         theory.label_fractions, "labelled", {"part": "labels"},
     )  # fmt: skip
     return {**shown, **_slot_tables(theory, found), **_other_tables(theory, found)}
@@ -80,7 +80,7 @@ def _by_objective(
 
 def _grid(
     found: Found,
-    quantity: str | None,
+    quantity: str,
     rows: dict[str, dict[str, Any]],
     key: str,
     values: Sequence[float],

@@ -59,7 +59,7 @@ def check_latent_dim(regression: Regression, latent_dim: int) -> None:
     obs_dim = regression.inputs.shape[0] // 2
     if not 1 <= latent_dim <= obs_dim:
         raise ConfigError(
-            f"latent_dim is {latent_dim}; expected 1 to {obs_dim}, the dimensions of an observation. With more, z could "
+            f"latent_dim is {latent_dim}; expected 1 to {obs_dim}, the dimensions of o. With more, z could "
             "copy o', and nothing would be learned. Make it smaller."
         )
 

@@ -1,8 +1,8 @@
 """Ordered prefixes in the linear case: nested dropout, slots ordered by another objective, translators from N labels.
 
 Keeping the first k of K slots with k ~ p(k) turns every moment of the slots into an expected one: a slot is kept with
-P1_j = Pr(k ≥ j), a pair with P2_ij = Pr(k ≥ max(i, j)). Where z holds nothing of the context, the minimisers are those of
-full codes in the order of what they explain (Rippel, Gelbart and Adams 2014, theorem 1): `closed_form.minimise`.
+P1_j = Pr(k ≥ j), a pair with P2_ij = Pr(k ≥ max(i, j)). Where z holds nothing of the context, the minimisers are those
+of full codes in the order of what they explain (Rippel, Gelbart and Adams 2014, theorem 1): `closed_form.minimise`.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def prefix_weights(probabilities: Float64[np.ndarray, "k_and_1"]) -> PrefixWeigh
     """
     if len(probabilities) < 2 or probabilities.min() < 0 or not np.isclose(probabilities.sum(), 1):
         raise ConfigError(
-            f"p(k) is {probabilities.tolist()!r:.200}; expected probabilities of k = 0 to K, two or more that add up to 1."
+            f"p(k) is {probabilities.tolist()!r:.200}; expected one for each k = 0 to K, two or more that add up to 1."
         )
     single = np.cumsum(probabilities[::-1])[::-1][1:]
     place = np.arange(len(single))
@@ -66,9 +66,9 @@ def truncated(lam: LinearLAM, prefix_length: int) -> LinearLAM:
 def reordered(lam: LinearLAM, first: Regression, then: Regression) -> LinearLAM:
     """The same code in another order: by what slots explain of the first target, and what is left by the second.
 
-    With a remedy's target first and reconstruction's second, short prefixes are endogenous and the whole code tells what
-    it told before. Both regressions belong to the same world, and have o as context. Context and decoder predict the
-    second target. Slots without variance come last.
+    With a remedy's target first and reconstruction's second, short prefixes are endogenous and the whole code tells
+    what it told before. Both regressions belong to the same world, and have o as context. Context and decoder predict
+    the second target. Slots without variance come last.
     """
     z = residual(lam.encoder @ then.inputs, then.context)
     whitener = inverse_root(z)  # q = T z is white in as many directions as z has
@@ -92,7 +92,7 @@ def reordered(lam: LinearLAM, first: Regression, then: Regression) -> LinearLAM:
     return LinearLAM(coefficients(then.target - decoder @ latents, then.context), decoder, encoder)
 
 
-Labels = Float64[np.ndarray, "n a"]
+Labels = Float64[np.ndarray, "m a"]
 Latents = Float64[np.ndarray, "n k"]
 Translator = Float64[np.ndarray, "k a"]
 
