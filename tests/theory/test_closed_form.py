@@ -82,7 +82,7 @@ def test_z_holds_none_of_the_context_where_the_objective_leaves_that_free() -> N
 
 
 # do=64, da=8, dξ=16; NMSE of the action and of the exogenous innovation from z, given o. The same: dimensions, sizes,
-# objectives. Not the same: how views were drawn (the draft's angles are lost; 30 degrees was chosen for its row at .87),
+# objectives. Not the same: how views were drawn (the draft's angles are lost; 30 degrees meet its row at .87),
 # and whether innovations have equal variances (ours have). The draft's own figures stand behind each row.
 DRAFT = [
     (90, 2.62, Reconstruction(), 8, 1.0, 0.5),  # 1.000 / 0.496

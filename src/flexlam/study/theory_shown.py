@@ -24,6 +24,7 @@ from flexlam.study.pieces.linear import (
     SMALLEST,
     SUPERVISED,
     VARIANCE,
+    translated_lengths,
 )
 from flexlam.theory.additive import LABEL_FRACTIONS, LATENT_DIMS, NOISE_SDS
 
@@ -107,12 +108,11 @@ def _slot_tables(theory: TheoryConfig, found: Found) -> dict[str, Table]:
         }
         title = f"First k of {max(theory.latent_dims)} ordered slots: {name}"
         shown[title] = _grid(found, quantity, rows, "k", theory.latent_dims, "k", {"part": "prefix"})
-    for k in (theory.world.action_dim, max(theory.latent_dims)):
-        if k in theory.latent_dims:
-            rows = {name: {"translator": name} for name in (SAMPLED, FIXED, RIDGE)}
-            where = {"part": "translator", "k": k}
-            title = f"Translators from N labels at k = {k}: action NMSE"
-            shown[title] = _grid(found, "error", rows, "labels", theory.label_counts, "N", where)
+    for k in translated_lengths(theory):
+        rows = {name: {"translator": name} for name in (SAMPLED, FIXED, RIDGE)}
+        where = {"part": "translator", "k": k}
+        title = f"Translators from N labels at k = {k}: action NMSE"
+        shown[title] = _grid(found, "error", rows, "labels", theory.label_counts, "N", where)
     return shown
 
 
@@ -125,7 +125,7 @@ def _other_tables(theory: TheoryConfig, found: Found) -> dict[str, Table]:
                 "label_fraction": fraction,
             }
             for sd in sds
-            for fraction in (0.0, *LABEL_FRACTIONS)
+            for fraction in ((0.0,) if noise == "iid" else (0.0, *LABEL_FRACTIONS))
         }
         where = {"part": "additive", "noise": noise}
         title = f"The setting of 2506.15691, {noise} noise: action NMSE"
@@ -229,7 +229,7 @@ def _prefix_figure(theory: TheoryConfig, found: Found) -> str:
 
 
 def _translator_figure(theory: TheoryConfig, found: Found) -> str:
-    lengths = sorted({min(theory.world.action_dim, max(theory.latent_dims)), max(theory.latent_dims)})
+    lengths = translated_lengths(theory)
 
     def draw(axes: Axes, number: int) -> None:
         def of(name: str) -> Callable[[float], list[float]]:

@@ -70,7 +70,7 @@ def descend(
     generator: np.random.Generator,
     weights: PrefixWeights | None = None,
     max_steps: int = 10_000,
-    tolerance: float = 1e-8,
+    tolerance: float = 1e-7,
 ) -> Descent:
     """Train A, B, C and D from a random start until a hundred steps lower the loss by less than `tolerance` of itself.
 

@@ -188,18 +188,24 @@ def _nothing(lam: LinearLAM) -> LinearLAM:
     return LinearLAM(lam.context, np.zeros_like(lam.decoder), lam.encoder)
 
 
+def translated_lengths(theory: TheoryConfig) -> list[int]:
+    """Prefix lengths at which translators are compared: as many slots as actions, and all."""
+    return sorted({min(theory.world.action_dim, max(theory.latent_dims)), max(theory.latent_dims)})
+
+
 def _translator_rows(theory: TheoryConfig, world: LinearWorld, lam: LinearLAM, seed: int) -> Iterator[dict[str, Any]]:
     """Translators from few labels to the action, on codes with a variance of 1 a slot (known without labels)."""
     z = lam.encoder @ world.inputs
     encoder = lam.encoder / np.linalg.norm(z, axis=1)[:, None]
     z, weights = encoder @ world.inputs, uniform_prefixes(lam.latent_dim)
+    lengths = translated_lengths(theory)
     for count in theory.label_counts:
         for number in range(theory.num_draws):
             labels = draw(world, count, numpy_generator(seed, "theory", "labels", count, number))
             codes, action = labels.inputs @ encoder.T, labels.action
             sampled = prefix_sampled_translator(codes, action, weights)
             folds = numpy_generator(seed, "theory", "folds", count, number)
-            for k in theory.latent_dims:
+            for k in lengths:
                 of_prefix = codes[:, :k]
                 fitted = {
                     SAMPLED: sampled[:k],
