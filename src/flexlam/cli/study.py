@@ -1,5 +1,6 @@
 """flexlam study NAME --profile PROFILE."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class StudyOptions:
 def run(prog: str, arguments: Sequence[str]) -> int:
     """Parse, compute what is missing, and print tables and verdicts."""
     name, rest = _study_name(prog, arguments)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy reads it when it loads: one thread a step, as for torch
     from flexlam.study.base import Share, compare, read_results, run_study, study_question
     from flexlam.study.config import load_profile
 

@@ -15,6 +15,8 @@ from flexlam.data.parts import StoreConfig
 from flexlam.envs.overlay import OverlayConfig
 from flexlam.evaluate.latency import LatencyConfig
 from flexlam.evaluate.returns import ReturnsConfig
+from flexlam.theory.additive import AdditiveConfig
+from flexlam.theory.world import WorldConfig
 from flexlam.training.fit import FitConfig
 from flexlam.training.inverse_dynamics import IDM_FIT
 from flexlam.training.joint import JointConfig
@@ -78,6 +80,35 @@ class JointStudyConfig(Config):
     """How the inverse dynamics model is fitted."""
 
 
+class TheoryConfig(Config):
+    """The study of linear latent action models (docs/theory.md). A study's seeds are its random worlds."""
+
+    world: WorldConfig = WorldConfig()
+    """The worlds; where the background's innovation is not varied, it is this large, which dominates the action."""
+    hard: WorldConfig = WorldConfig(angle=45, sensor_noise=0.1)
+    """With overlapping subspaces and sensor noise: where independence is violated, and translators are fitted."""
+    additive: AdditiveConfig = AdditiveConfig()
+    """The setting of arXiv 2506.15691; its noise is varied."""
+    innovation_sds: tuple[float, ...] = Field(default=(0.1, 0.22, 0.5, 0.87, 1.5, 2.62), min_length=2)
+    """Sizes of the exogenous innovation, with as many latents as actions."""
+    latent_dims: tuple[int, ...] = Field(default=(2, 4, 6, 8, 12, 16, 24, 32), min_length=2)
+    """Numbers of latents d_z; the largest is the number of slots of the ordered codes."""
+    correlations: tuple[float, ...] = Field(default=(0.0, 0.3, 0.6, 0.9), min_length=2)
+    """Correlations of the action with the background, of either kind."""
+    label_fractions: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    """Shares of labelled transitions under action supervision."""
+    trained_dims: tuple[int, ...] = (4, 8, 12)
+    """Numbers of latents of the gradient-trained twins."""
+    label_counts: tuple[int, ...] = Field(default=(16, 32, 64, 128, 512), min_length=2)
+    """Label budgets N of the translators."""
+    num_draws: int = Field(default=20, ge=1)
+    """Draws of the N labels in each world."""
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    """What ridge chooses from, by folds inside the N labels."""
+    num_folds: int = Field(default=4, ge=2)
+    """Folds of the N labels."""
+
+
 class StudyConfig(Config):
     """What the studies share; a study varies its own factor."""
 
@@ -121,6 +152,8 @@ class StudyConfig(Config):
     """The narrow source at its smallest: labels of one task, tests in one other."""
     joint: JointStudyConfig = JointStudyConfig()
     """Joint alignment."""
+    theory: TheoryConfig = TheoryConfig()
+    """Linear latent action models, which need no recording."""
     num_workers: int = Field(default=2, ge=1)
     """Processes of one thread each; on a GPU they share it."""
 

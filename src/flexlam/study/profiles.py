@@ -13,7 +13,9 @@ from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.lam.model import LatentActionModel
 from flexlam.presets.base import load_preset
 from flexlam.presets.vizdoom import small_policy
-from flexlam.study.config import ActingConfig, JointStudyConfig, NarrowConfig, OursConfig, StudyConfig
+from flexlam.study.config import ActingConfig, JointStudyConfig, NarrowConfig, OursConfig, StudyConfig, TheoryConfig
+from flexlam.theory.additive import AdditiveConfig
+from flexlam.theory.world import WorldConfig
 from flexlam.training.cloning import CloningConfig
 from flexlam.training.fit import FitConfig
 from flexlam.training.joint import JointConfig
@@ -58,6 +60,7 @@ def tiny() -> StudyConfig:
         label_counts=(32,),
     )
     translator = PrefixSampledTranslator.Config(network=network)
+    small_world = WorldConfig(obs_dim=8, action_dim=2, endogenous_dim=3, exogenous_dim=3)
     return StudyConfig(
         recording=recording,
         lam=LamRunConfig(lam=lam, training=_loop(20, 16)),
@@ -88,6 +91,18 @@ def tiny() -> StudyConfig:
         narrow_pair=narrow,
         joint=JointStudyConfig(
             num_labels=64, training=JointConfig(translator=translator, training=_loop(10, 16)), idm_fit=fit
+        ),
+        theory=TheoryConfig(
+            world=small_world,
+            hard=small_world.model_copy(update={"angle": 45.0, "sensor_noise": 0.1}),
+            additive=AdditiveConfig(obs_dim=16, action_dim=2),
+            innovation_sds=(0.22, 2.62),
+            latent_dims=(2, 4),
+            correlations=(0.0, 0.9),
+            label_fractions=(0.1, 1.0),
+            trained_dims=(2,),
+            label_counts=(8, 16),
+            num_draws=2,
         ),
     )
 

@@ -1,0 +1,1 @@
+"""Linear latent action models with exogenous state: exact worlds, closed forms, gradient-trained twins, probes."""
