@@ -173,7 +173,7 @@ def write_leakage(path: Path, results: Mapping[str, Any], transitions: Sequence[
         ),
     ]
     over = ("flexlam probes", date(results["created"]))
-    sentences = (f"This model *{verdict}*.", f"At k = {rows[-1]['k']}, {results['reason']}.")
+    sentences = (f"This model {verdict}.", f"At k = {rows[-1]['k']}, {results['reason']}.")
     write_text(path, document("flexlam: actions or background?", header(over, sentences), sections))
 
 
