@@ -15,11 +15,11 @@ from flexlam.training.lam import LamRunConfig, train_lam
 from flexlam.training.policy import PolicyRunConfig, train_policy
 
 
-def lam_step(data: Step, config: LamRunConfig, seed: int, about: dict[str, Any]) -> Step:
-    """Train a latent action model."""
+def lam_step(data: Step, config: LamRunConfig, seed: int, about: dict[str, Any], twin: Step | None = None) -> Step:
+    """Train a latent action model; `twin` is the data step of the same games before other backgrounds."""
     training = config.training.model_copy(update={"seed": seed})
     settings = config.model_copy(update={"training": training}).model_dump(mode="json")
-    return Step("lam", _train_lam, settings, (data,), about)
+    return Step("lam", _train_lam, settings, (data,) if twin is None else (data, twin), about)
 
 
 def policy_step(data: Step, lam: Step, config: PolicyRunConfig, seed: int, about: dict[str, Any]) -> Step:
@@ -70,8 +70,9 @@ def training_flops(config: LatentActionModel.Config, shape: tuple[int, int, int]
 
 
 def _train_lam(step: Step, folder: Path, parents: list[Path]) -> None:
-    run = folder / "run"
-    train_lam(LamRunConfig.parse(step.settings), parents[0] / "store", run, resume=(run / "run.json").exists())
+    run, config = folder / "run", LamRunConfig.parse(step.settings)
+    twin = parents[1] / "store" if len(parents) > 1 else None
+    train_lam(config, parents[0] / "store", run, resume=(run / "run.json").exists(), twin=twin)
 
 
 def _train_policy(step: Step, folder: Path, parents: list[Path]) -> None:
