@@ -9,7 +9,6 @@ from flexlam.study import budget, returns, selection
 from flexlam.study.config import load_profile
 from flexlam.study.found import Found, Measured
 from flexlam.study.methods import FIXED, FLEX
-from flexlam.study.selection import spearman
 
 CONFIG = load_profile("cpu")
 TASKS = CONFIG.acting.tasks
@@ -72,14 +71,6 @@ def test_a_loss_that_foretells_returns_is_recognised() -> None:
 
     assert verdicts(selection.conclude, CONFIG, figures(1)) == {"loss-predicts-return": "supported"}
     assert verdicts(selection.conclude, CONFIG, figures(-1)) == {"loss-predicts-return": "contradicted"}
-
-
-def test_spearmans_correlation_is_that_of_ranks() -> None:
-    assert spearman([1, 2, 3, 4], [10, 20, 30, 1000]) == pytest.approx(1)
-    assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
-    # By hand: ranks (1.5, 1.5, 3, 4) and (2, 1, 4, 3).
-    assert spearman([5, 5, 6, 9], [0.2, 0.1, 0.9, 0.8]) == pytest.approx(3.5 / np.sqrt(4.5 * 5.0))
-    assert spearman([1, 1, 1], [1, 2, 3]) == 0
 
 
 def test_agents_of_a_seed_share_episodes_and_only_flexlam_brings_the_baselines() -> None:

@@ -82,6 +82,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "reconstruction": "flexlam.study.reconstruction:study",
         "map": "flexlam.study.map:study",
         "selection": "flexlam.study.selection:study",
+        "exogenous": "flexlam.study.exogenous:study",
         "theory": "flexlam.study.theory:study",
     },
     "profile": {

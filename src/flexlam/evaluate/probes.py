@@ -29,6 +29,7 @@ from flexlam.training.pairs import SplitPairs
 
 _CHUNK = 1024
 _NUM_DECODED = 512  # test transitions that are decoded
+_MOST_PLACES = 16  # a state's coordinate of so few values is given to a probe as one of them
 
 LEAK = 0.1
 """Share of the coming background's variance that a probe reads, from which on codes are said to tell of it ..."""
@@ -111,6 +112,8 @@ def measure_probes(
             row: dict[str, Any] = {"k": k, "bits": k * model.bits_per_slot, "bits_used": sum(s.bits for s in usage)}
             for target in targets["test"]:
                 row |= _probe(target, k, parts, {name: t[target] for name, t in targets.items()}, config)
+            if {"action", "endogenous_state"} <= targets["test"].keys() and config.nonlinear:
+                row |= _probe_given_state(k, parts, targets, config)
             row |= swaps.measure(k) | decoded.measure(k)
             if twins is not None:
                 row |= twins.measure(k)
@@ -218,6 +221,25 @@ def _probe(
     if config.nonlinear:
         scores["mlp"] = mlp_probe(train, validation, test, choices, config.seed)
     return {key: value for kind, score in scores.items() for key, value in _as_row(f"{target}_{kind}", score).items()}
+
+
+def _probe_given_state(
+    k: int, parts: Mapping[str, _Part], targets: Mapping[str, Mapping[str, np.ndarray]], config: ProbesConfig
+) -> dict[str, float]:
+    """The action read from code and endogenous state together: a code may say where the agent comes to, no more."""
+    states = {name: of_part["endogenous_state"] for name, of_part in targets.items()}
+    values = [np.unique(column) for column in states["train"].T]
+    samples = {}
+    for name, part in parts.items():
+        plain = part.samples(k, targets[name]["action"])
+        columns = [
+            (column[:, None] == known) if len(known) <= _MOST_PLACES else column[:, None]
+            for column, known in zip(states[name].T, values, strict=True)
+        ]
+        samples[name] = Samples(np.hstack([plain.features, *columns]), plain.targets, plain.episode)
+    choices = _is_one_hot(targets["train"]["action"])
+    score = mlp_probe(samples["train"], samples["validation"], samples["test"], choices, config.seed)
+    return _as_row("action_given_state", score)
 
 
 def _as_row(name: str, score: ProbeScore) -> dict[str, float]:

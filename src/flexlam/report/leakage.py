@@ -69,7 +69,10 @@ def probes_table(rows: Sequence[Mapping[str, Any]], chance: Mapping[str, float])
         for kind, short in (("linear", "linear"), ("mlp", "network")):
             if any(f"{target}_{kind}_nmse" in row for row in rows):
                 columns.append((f"{target}_{kind}_nmse", f"{words}, {short}"))
-    right = [(f"action_{kind}_accuracy", short) for kind, short in (("linear", "linear"), ("mlp", "network"))]
+    if any("action_given_state_nmse" in row for row in rows):
+        columns.append(("action_given_state_nmse", "action, given the state"))
+    kinds = (("linear", "linear"), ("mlp", "network"), ("given_state", "given the state"))
+    right = [(f"action_{kind}_accuracy", short) for kind, short in kinds]
     right = [(key, f"right, %, {short}") for key, short in right if any(key in row for row in rows)]
     lines = tuple(
         (

@@ -14,6 +14,7 @@ from flexlam.core.errors import ConfigError
 from flexlam.data.parts import StoreConfig
 from flexlam.envs.overlay import OverlayConfig
 from flexlam.evaluate.latency import LatencyConfig
+from flexlam.evaluate.probes import ProbesConfig
 from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.theory.additive import AdditiveConfig
 from flexlam.theory.world import WorldConfig
@@ -109,6 +110,34 @@ class TheoryConfig(Config):
     """Folds of the N labels."""
 
 
+class WorldPair(Config):
+    """Two recordings of a kind of world; both are recorded once more under other backgrounds."""
+
+    chosen_on: RecordingConfig
+    """Where the best remedy is chosen."""
+    reported: RecordingConfig
+    """Where results are reported: other games, and other patterns in the background."""
+
+
+class ExogenousConfig(Config):
+    """The study of remedies against leakage (docs/probes.md)."""
+
+    worlds: dict[str, WorldPair] = Field(default_factory=dict)
+    """By name."""
+    lam: LamRunConfig = LamRunConfig()
+    """Plain FlexLAM; other objectives train for as much arithmetic."""
+    prefix_length: int = Field(default=4, ge=1)
+    """The short prefix, and how many slots remedies have for themselves where they come first."""
+    num_labels: int = Field(default=256, ge=1)
+    """Labels of action supervision."""
+    action_weight: float = Field(default=1.0, gt=0)
+    """Its weight beside reconstruction, where both teach all slots."""
+    num_choice_seeds: int = Field(default=2, ge=1)
+    """LAM seeds, the first ones, in the world where the remedy is chosen."""
+    probes: ProbesConfig = ProbesConfig()
+    """How leakage is measured."""
+
+
 class StudyConfig(Config):
     """What the studies share; a study varies its own factor."""
 
@@ -154,6 +183,8 @@ class StudyConfig(Config):
     """Joint alignment."""
     theory: TheoryConfig = TheoryConfig()
     """Linear latent action models, which need no recording."""
+    exogenous: ExogenousConfig = ExogenousConfig()
+    """Remedies against leakage."""
     num_workers: int = Field(default=2, ge=1)
     """Processes of one thread each; on a GPU they share it."""
 

@@ -6,14 +6,25 @@ from flexlam.data.labels import LabelBudget
 from flexlam.envs.dmlab import NORMALISED as DMLAB_NORMALISED
 from flexlam.envs.dmlab import TASKS as DMLAB_TASKS
 from flexlam.envs.overlay import Flicker
+from flexlam.envs.waves import Waves
 from flexlam.evaluate.latency import LatencyConfig
+from flexlam.evaluate.probes import ProbesConfig
 from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.lam.decoders.regression import RegressionDecoder
 from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.lam.model import LatentActionModel
 from flexlam.presets.base import load_preset
 from flexlam.presets.vizdoom import small_policy
-from flexlam.study.config import ActingConfig, JointStudyConfig, NarrowConfig, OursConfig, StudyConfig, TheoryConfig
+from flexlam.study.config import (
+    ActingConfig,
+    ExogenousConfig,
+    JointStudyConfig,
+    NarrowConfig,
+    OursConfig,
+    StudyConfig,
+    TheoryConfig,
+    WorldPair,
+)
 from flexlam.theory.additive import AdditiveConfig
 from flexlam.theory.world import WorldConfig
 from flexlam.training.cloning import CloningConfig
@@ -88,6 +99,18 @@ def tiny() -> StudyConfig:
         ),
         explored=recording,
         narrow=narrow.model_copy(update={"acting_tasks": ("predict_position",)}),
+        exogenous=ExogenousConfig(
+            worlds={
+                "gridworld": WorldPair(
+                    chosen_on=_gridworld("grid4", 2000, 0, 0), reported=_gridworld("grid4", 2000, 1, 1)
+                )
+            },
+            lam=LamRunConfig(lam=lam, training=_loop(10, 16)),
+            prefix_length=2,
+            num_labels=32,
+            num_choice_seeds=1,
+            probes=ProbesConfig(num_fitted=100, num_test=50, num_swaps=16),
+        ),
         narrow_pair=narrow,
         joint=JointStudyConfig(
             num_labels=64, training=JointConfig(translator=translator, training=_loop(10, 16)), idm_fit=fit
@@ -233,6 +256,18 @@ def paper() -> StudyConfig:
         narrow_pair=narrow.model_copy(update={"tested": ("rooms_watermaze",), "acting_tasks": ("rooms_watermaze",)}),
         joint=JointStudyConfig(num_labels=720_000, training=preset.joint),
         num_workers=1,
+    )
+
+
+def _gridworld(task: str, num_frames: int, seed: int, pattern: int) -> RecordingConfig:
+    """A disc before waves, half of whose moves are random."""
+    return RecordingConfig(
+        suite="gridworld",
+        tasks=(task,),
+        num_frames=num_frames,
+        noise=0.5,
+        seed=seed,
+        overlays=(Waves.Config(innovation=0.7, pattern_seed=pattern),),
     )
 
 

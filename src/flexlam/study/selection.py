@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 
+from flexlam.metrics.ranks import spearman
 from flexlam.report.table import Table
 from flexlam.study import returns
 from flexlam.study.base import Outcome, Study
@@ -54,19 +54,6 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
 
     figure = panels(["agents of all LAM seeds"], draw, "validation loss, nats", "normalised return", width=3.6)
     return Outcome([claim], tables, {"selection.svg": figure})
-
-
-def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Correlation of the ranks; ties take their mean rank, and of constant values it is 0."""
-    one, other = _ranks(a), _ranks(b)
-    if one.std() == 0 or other.std() == 0:
-        return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, np.float64)
-    return ((array[:, None] > array).sum(1) + (array[:, None] >= array).sum(1) + 1) / 2
 
 
 def _cloud(

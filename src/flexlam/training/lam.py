@@ -1,10 +1,11 @@
 """Stage 1: train a latent action model on action-free transitions (FlexLAM §4.1)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 
 from flexlam.bottleneck.health import Health, judge, slot_usage
@@ -45,6 +46,14 @@ class LamRunConfig(Config):
     """Random changes of training frames, the same for all frames of a transition."""
     max_gaps: int = Field(default=1, ge=1)
     """The frames of a training transition are a random 1 to so many gaps apart, as far as the episode reaches."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of before there were other objectives keep their hash, and steps of studies their folders."""
+        values: dict[str, Any] = handler(self)
+        later = ("objectives", "augmentation", "max_gaps")
+        unused = [name for name in later if getattr(self, name) == type(self).model_fields[name].default]
+        return {name: value for name, value in values.items() if name not in unused}
 
 
 class LamStage:

@@ -1,5 +1,6 @@
 """Models of a study: latent action models, sequence models on their codes, joint alignment; and what they cost."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,15 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from flexlam.core import catalog
+from flexlam.core.action import ActionSpec
 from flexlam.data.labels import LabelBudget
+from flexlam.envs.base import open_suite
 from flexlam.lam.model import LatentActionModel
 from flexlam.study.graph import Step
 from flexlam.training.joint import JointConfig, train_joint
 from flexlam.training.lam import LamRunConfig, train_lam
+from flexlam.training.objectives.base import ObjectiveBatch
 from flexlam.training.policy import PolicyRunConfig, train_policy
 
 
@@ -51,6 +56,40 @@ def equal_steps(reference: LamRunConfig, other: LamRunConfig, shape: tuple[int, 
     ours, theirs = (_flops(run.lam.model_dump_json(), shape) for run in (reference, other))
     share = ours / theirs
     return max(1, round(reference.training.num_steps * share))
+
+
+def equal_objective_steps(reference: LamRunConfig, other: LamRunConfig, suite: str) -> int:
+    """The same for runs of one model under other objectives, on frames and actions of a suite."""
+    opened = open_suite(suite)
+    shape, spec = opened.frame_shape, opened.action_spec
+    ours, theirs = (objective_flops(run, shape, spec) for run in (reference, other))
+    return max(1, round(reference.training.num_steps * ours / theirs))
+
+
+def objective_flops(run: LamRunConfig, shape: tuple[int, int, int], spec: ActionSpec) -> float:
+    """Floating-point operations of a training step for a transition of the batch, with its share of labelled ones."""
+    model = LatentActionModel(run.lam, shape).train()
+    settings = (run.objectives.main, run.objectives.auxiliary)
+    built = [catalog.lookup("objective", wanted.name)(wanted, model, spec).train() for wanted in settings]
+    height, width, channels = shape
+    images, pair = torch.zeros(2, channels, height, width), 2
+
+    def count(work: Callable[[], torch.Tensor]) -> int:
+        with FlopCounterMode(display=False) as counter:
+            work().backward()
+        return int(counter.get_total_flops())
+
+    filled = model.encode_prefixes(images, images, torch.Generator())[0].detach().requires_grad_()
+    batch = ObjectiveBatch(images, images, filled, (images, images), filled, torch.zeros(pair, spec.num_dims))
+    total = float(count(lambda: model.encode_prefixes(images, images, torch.Generator())[0].sum()))
+    for wanted, objective in zip(settings, built, strict=True):
+        if objective.needs_labels:
+            share = wanted.batch_size / run.training.batch_size
+            total += share * count(lambda: model.encode_prefixes(images, images, torch.Generator())[0].sum())
+        total += count(lambda o=objective: o.loss(model, batch, torch.Generator()) + 0 * filled.sum())  # type: ignore[misc]
+    if not any(objective.trains_decoder for objective in built):
+        total += count(lambda: model.decoder.loss(images, images, filled, torch.Generator()))
+    return total / pair
 
 
 @cache
