@@ -34,17 +34,20 @@ def write_report(
     *,
     clips: Sequence[RolloutClip] = (),
     predictions: Sequence[PredictedTransition] = (),
+    reader: str = "",
 ) -> None:
     """Write the page.
 
-    `results` holds what results.json does, `metrics` the rows of metrics.jsonl, `health` is `Health.to_json()`.
+    `results` holds what results.json does, `metrics` the rows of metrics.jsonl, `health` is `Health.to_json()`;
+    `reader` tells what the translator of the clips has learned from.
 
     Raises:
         ConfigError: needed values are missing or bad.
         DataError: a frame of a sweep, a clip or a prediction cannot be pictured.
         OutputError: the disk is full or the place cannot be written.
     """
-    write_text(path, report_html(results, sweeps, metrics, health, clips=clips, predictions=predictions))
+    page = report_html(results, sweeps, metrics, health, clips=clips, predictions=predictions, reader=reader)
+    write_text(path, page)
 
 
 def report_html(
@@ -55,6 +58,7 @@ def report_html(
     *,
     clips: Sequence[RolloutClip] = (),
     predictions: Sequence[PredictedTransition] = (),
+    reader: str = "",
 ) -> str:
     """The page as text; see `write_report`."""
     checked = Results.load(dict(results))
@@ -64,7 +68,7 @@ def report_html(
         check_sweep(strip)
     sections = [
         _acting(checked.returns),
-        _clips(clips),
+        _clips(clips, reader),
         _latency(checked.latency),
         _quality(checked),
         _table(checked),
@@ -118,7 +122,7 @@ def _latency(latency: Latency | None) -> str:
     return section("How fast it decides", note, figures(latency_figures(latency)) + tables(latency_table(latency)))
 
 
-def _clips(clips: Sequence[RolloutClip]) -> str:
+def _clips(clips: Sequence[RolloutClip], reader: str) -> str:
     if not clips:
         return ""
     recorded = all(clip.episode_return is None for clip in clips)
@@ -127,7 +131,7 @@ def _clips(clips: Sequence[RolloutClip]) -> str:
     action = "what the translator reads in them" if recorded else "the action it took"
     note = (
         f"{frames}. Below each, {codes}: a column a step, the newest wide at the right, a row a slot; the same code of "
-        f"a slot always has the same colour. Then {action}. Closing a clip stops it."
+        f"a slot always has the same colour. Then {action}. {reader} Closing a clip stops it."
     )
     return section("Clips", note, clips_html(clips))
 

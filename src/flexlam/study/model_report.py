@@ -52,5 +52,19 @@ def report_model(
         **measure_reconstruction(model, pairs, config.reconstruction),
     }
     sweeps, clips = prefix_sweeps(model, pairs, config.seed), read_clips(model, pairs, reader)
-    write_report(out, results, sweeps, run.metrics() if run else [], health, clips=clips)
+    told = "" if translator is None else _learned(translator)
+    write_report(out, results, sweeps, run.metrics() if run else [], health, clips=clips, reader=told)
     return {**results, "health": health}
+
+
+def _learned(translator: Path) -> str:
+    """What a translator has learned from, and how well it does on what it has not seen; nothing of a released one."""
+    if not (translator / "fit.json").exists():
+        return ""
+    fit = RunFolder.open(translator, ("translator",)).read_json("fit.json")
+    said = f"It has learned from {fit['labels']}." if "labels" in fit else ""
+    if fit.get("heldout_accuracy") is not None:
+        share, count = fit["heldout_accuracy"], fit["num_labels"]
+        stderr = (share * (1 - share) / count) ** 0.5
+        said += f" Of labels that it had not seen it tells {share:.0%} ± {stderr:.0%} right."
+    return said
