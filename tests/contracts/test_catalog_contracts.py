@@ -8,13 +8,16 @@ import pytest
 import torch
 
 from flexlam.core import catalog
+from flexlam.core.action import ActionSpec
 from flexlam.core.config import ComponentConfig, component
 from flexlam.core.errors import ConfigError
 from flexlam.lam.model import LatentActionModel
+from flexlam.training.objectives.base import ObjectiveBatch
 
 FRAME_SHAPE = (16, 32, 3)
 ENTRIES = [(kind, name) for kind in catalog.CATALOG for name in catalog.names(kind)]
-NAMED = [(kind, name) for kind, name in ENTRIES if kind in ("encoder", "quantizer", "decoder", "translator")]
+CHOSEN_BY_NAME = ("encoder", "quantizer", "decoder", "objective", "translator")
+NAMED = [(kind, name) for kind, name in ENTRIES if kind in CHOSEN_BY_NAME]
 
 
 def of_kind(kind: str) -> list[str]:
@@ -123,6 +126,53 @@ def test_decoders(name: str) -> None:
         draws = [decoder.sample(obs, latents, 2, torch.Generator().manual_seed(0)) for _ in range(2)]
         assert draws[0].shape == obs.shape and torch.equal(*draws)
         assert decoder.predict(obs[:0], latents[:0]).shape == (0, *obs.shape[1:])
+
+
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("name", of_kind("objective"))
+def test_objectives(name: str, moves: bool) -> None:
+    objective_class = look_up("objective", name)
+    torch.manual_seed(0)
+    small = {"patch_size": 8, "dim": 16, "depth": 1, "num_heads": 2}
+    values = {"num_slots": 3, "encoder": {"name": "pair", **small}, "decoder": {"name": "regression", **small}}
+    model = LatentActionModel(LatentActionModel.Config.parse(values), FRAME_SHAPE)
+    spec = ActionSpec(num_choices=(4,), num_continuous=2)
+    objective = objective_class(objective_class.Config(), model, spec)
+    flags = ("needs_twin", "needs_labels", "trains_decoder")
+    assert all(type(getattr(objective_class, flag)) is bool for flag in flags)
+    if objective.needs_labels:
+        labels = objective_class.Config()
+        assert labels.labels.count and labels.batch_size and labels.draw == 0
+        objective.fit(torch.tensor([[0, 0.1, 5.0], [3, 0.3, 9.0]]))
+    for module in (model, objective):  # what starts at zero, so that frames are copied, passes no gradient at first
+        for parameter in module.parameters():
+            if parameter.requires_grad and not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.1)
+    obs = images(4)
+    next_obs = obs.roll(2, -1) if moves else obs
+    for k in range(model.num_slots + 1):
+        latents = torch.randn(4, 3, model.latent_dim, requires_grad=True)
+        filled, _ = model.prefix(latents, prefix_length=k)
+        batch = ObjectiveBatch(
+            obs=obs,
+            next_obs=next_obs,
+            latents=filled,
+            twin=(-obs, -next_obs) if objective.needs_twin else None,
+            labelled_latents=filled if objective.needs_labels else None,
+            action=torch.tensor([[1.0, 0.2, 6.0]] * 4) if objective.needs_labels else None,
+        )
+        loss = objective.loss(model, batch, torch.Generator().manual_seed(0))
+        assert loss.shape == () and loss.isfinite() and loss >= 0
+        assert torch.equal(loss, objective.loss(model, batch, torch.Generator().manual_seed(0)))
+        if name == "none":
+            assert not loss.requires_grad and not loss
+            continue
+        loss.backward()
+        assert latents.grad.isfinite().all()
+        assert bool(latents.grad[:, :k].any()) == (k > 0), "it asks something of the latents"
+        decoder = [p.grad is not None and bool(p.grad.any()) for p in model.decoder.parameters()]
+        assert any(decoder) == objective.trains_decoder
+        model.zero_grad()
 
 
 @pytest.mark.parametrize("encoder", of_kind("encoder"))

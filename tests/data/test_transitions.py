@@ -135,3 +135,55 @@ def test_unknown_episodes_are_refused(make_episode, memory_reader, build):
         TransitionIndex.build(store, episodes=[0, 5])
     with pytest.raises(DataError, match="no transition"):
         TransitionIndex.build(store, episodes=[])
+
+
+# ---- over several gaps
+
+
+@pytest.mark.parametrize("gap", [1, 2])
+def test_reaching_multiplies_the_gap_as_far_as_the_episode_goes(gap, make_episode, memory_reader, build):
+    store, _ = random_store(np.random.default_rng(3), make_episode, memory_reader, build)
+    index = TransitionIndex.build(store, gap)
+    rng = np.random.default_rng(0)
+    rows, gaps = rng.integers(0, len(index), 200), rng.integers(1, 6, 200)
+    reached = index.reaching(store, rows, gaps)
+    ends = (store.episodes.starts + store.episodes.lengths - 1)[index.episode[rows]]
+    assert np.array_equal(reached.first, index.first[rows])
+    for name in ("previous", "episode", "step", "task"):
+        assert np.array_equal(getattr(reached, name), getattr(index, name)[rows])
+    for row, (first, second, end) in enumerate(zip(reached.first, reached.second, ends, strict=True)):
+        wanted = [first + times * gap for times in range(1, gaps[row] + 1) if first + times * gap <= end]
+        assert second == wanted[-1], "as many gaps as asked for, or the most that fit"
+    assert len({*(reached.second - reached.first).tolist()}) > 3 and (reached.second < ends).any()
+    batch = reached.batch(store, np.arange(200), with_actions=False)
+    assert np.array_equal(batch.next_obs, store.frames(reached.second))
+
+
+def test_one_gap_reaches_what_was_there(make_episode, memory_reader, build):
+    store, _ = build(memory_reader([make_episode(9, 0), make_episode(4, 1)]))
+    index = TransitionIndex.build(store)
+    same = index.reaching(store, np.arange(len(index)), np.ones(len(index), np.int64))
+    assert np.array_equal(same.second, index.second) and same.data_hash == index.data_hash
+
+
+def test_gaps_of_uneven_videos_never_leave_the_episode(make_episode, memory_reader, build):
+    slow, fast = make_episode(10, 0, fps=5), make_episode(40, 1, fps=20)
+    store, _ = build(memory_reader([slow, fast]))
+    index = TransitionIndex.build(store, gap_seconds=0.4)
+    reached = index.reaching(store, np.arange(len(index)), np.full(len(index), 3))
+    owner = np.repeat(np.arange(2), store.episodes.lengths)
+    assert np.array_equal(owner[reached.second], index.episode)
+    jumps = reached.second - reached.first
+    assert {*jumps[index.episode == 0].tolist()} == {2, 4, 6}
+    assert {*jumps[index.episode == 1].tolist()} == {8, 16, 24}
+
+
+def test_a_twin_gives_the_same_places_and_another_store_does_not_pass(make_episode, memory_reader, build):
+    episodes = [make_episode(6, 0), make_episode(5, 1)]
+    darker = [dataclasses.replace(episode, frames=episode.frames // 2) for episode in episodes]
+    store, twin = (build(memory_reader(e), name)[0] for e, name in ((episodes, "a"), (darker, "b")))
+    index = TransitionIndex.build(store)
+    batch, other = index.batch(store, np.arange(9)), index.of_twin(twin).batch(twin, np.arange(9))
+    assert np.array_equal(batch.next_obs // 2, other.next_obs) and np.array_equal(batch.action, other.action)
+    with pytest.raises(DataError, match="belong to"):
+        index.of_twin(twin).batch(store, np.array([0]))

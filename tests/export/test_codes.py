@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import signal
 import subprocess
@@ -11,18 +12,21 @@ from dataset_formats import FORMATS, Made, truncate
 from flexlam.core.errors import CheckpointError, ConfigError, DataError, OutputError
 from flexlam.core.files import try_lock
 from flexlam.data import video
+from flexlam.data.lerobot_writer import LeRobotWriter
 from flexlam.data.location import fingerprint
 from flexlam.data.mixture import mix
 from flexlam.data.parts import StoreConfig
 from flexlam.data.readers import open_dataset
 from flexlam.data.store import FrameStore
 from flexlam.data.store_builder import build_store
-from flexlam.export.encoding import read_shard
+from flexlam.export.codes import encode_dataset
+from flexlam.export.encoding import EncodeConfig, read_shard
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.fit import FitConfig
 from flexlam.training.lam import train_lam
 from flexlam.training.pairs import PairConfig
 from flexlam.training.translator import TranslatorRunConfig, train_translator_by_hand
+from moving_square import moving_square
 from tiny import lam_run
 
 
@@ -224,6 +228,83 @@ def test_shards_of_another_size_are_not_mixed(made, encode, model, tmp_path, mon
     marked.write_bytes(b"of another size")
     encode(dataset.path, "two", episodes_per_shard=3)
     assert plain(rows(tmp_path / "two")) == expected(model, dataset)
+
+
+@pytest.fixture
+def make_store(tmp_path):
+    """make_store(times of each episode) -> the path of a store of 32 x 32 squares."""
+
+    def make(times):
+        with LeRobotWriter(tmp_path / "squares", 10.0, (32, 32, 3), None) as writer:
+            for number, of_episode in enumerate(times):
+                even = moving_square(len(of_episode), number, None, size=32, fps=10)
+                writer.write_episode("a", even.frames, even.columns)
+        reader = open_dataset(tmp_path / "squares")
+        columns = reader.columns
+        reader.columns = lambda episode: dataclasses.replace(columns(episode), times=times[episode.index])
+        build_store(reader, tmp_path / "uneven", StoreConfig(frame_size=None), announce=lambda _: None)
+        return tmp_path / "uneven"
+
+    return make
+
+
+def run_in_seconds(model, tmp_path, gap=0.2):
+    """The same model as if it had been trained with a gap in seconds."""
+    lam = LatentActionModel.from_pretrained(model)
+    lam.save_pretrained(tmp_path / "timed", pairs={"gap_seconds": gap}, parents={"data": "none"})
+    return str(tmp_path / "timed")
+
+
+UNEVEN = (0.0, 0.1, 0.2, 0.65, 0.75, 0.85, 0.95, 1.05)
+
+
+def test_uneven_times_keep_the_transitions_that_fit_and_count_the_frames_that_begin_none(
+    make_store, encode, model, tmp_path
+):
+    store = make_store([np.array(UNEVEN), np.arange(8) / 10])
+    report = encode(store, "out", run=run_in_seconds(model, tmp_path))
+    names = FrameStore.open(store).episodes.names
+    assert report.unpaired == {names[0]: 2}, "frames 1 and 2, behind which nothing comes for .45 s"
+    table = rows(tmp_path / "out")
+    of_first = [(row["step"], row["next_step"]) for row in table if row["episode"] == 0]
+    assert of_first == [(0, 2), (3, 5), (4, 6), (5, 7)]
+    for row in table:
+        times = UNEVEN if row["episode"] == 0 else np.arange(8) / 10
+        assert row["time"] == pytest.approx(times[row["step"]], abs=1e-6)
+        assert row["next_time"] == pytest.approx(times[row["next_step"]], abs=1e-6)
+    assert report.num_rows == len(table) == 4 + 6
+
+
+def test_even_times_leave_nothing_unpaired(made, encode, tmp_path):
+    assert encode(made("video-folder").path, "out").unpaired == {}
+    assert all(row["next_time"] - row["time"] == pytest.approx(0.1) for row in rows(tmp_path / "out"))
+
+
+def test_what_an_interrupted_run_with_other_settings_had_done_is_dropped_and_that_is_told(
+    made, model, tmp_path, monkeypatch
+):
+    dataset = made("video-folder")
+    said = []
+
+    def run(**settings):
+        config = EncodeConfig.parse({"run": str(model), "data": str(dataset.path), "episodes_per_shard": 1, **settings})
+        return encode_dataset(config, tmp_path / "out", announce=said.append)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("flexlam.export.codes._report", stop)
+        run()
+    assert said == []
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("flexlam.export.codes._report", stop)
+        run()
+    assert said == ["Going on after 3 of 3 shards."], "the same settings go on"
+    said.clear()
+    run(prefix_length=1)
+    assert said == ["An interrupted run with other settings had begun; its codes are of no use here and are dropped."]
+    assert plain(rows(tmp_path / "out")) == expected(model, dataset, 1)
 
 
 def test_stores_of_several_rates_get_the_gap_in_seconds(made, encode, tmp_path):

@@ -1,7 +1,11 @@
 """What the page pictures comes from test episodes and from the agent's own decisions."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from flexlam.acting.agent import Agent, DrawRule
 from flexlam.acting.rollout import Arena
@@ -9,15 +13,18 @@ from flexlam.core.action import ActionSpec
 from flexlam.core.seeding import seeded_torch
 from flexlam.evaluate.returns import Acted
 from flexlam.report.clips import check_clip
+from flexlam.report.sweeps import check_sweep
 from flexlam.study.showing import (
     action_name,
     longest_episode,
+    moves_elsewhere,
     predicted_transitions,
     prefix_sweeps,
     rollout_clips,
 )
 from flexlam.translator.model import build_translator
 from flexlam.translator.serving import PrefixSampledTranslator
+from known_world import KnownModel, action_of, background_of, known_pairs, known_store, slots
 from moving_square import DISCRETE, MIXED
 from recorded_square import Parts, random_parts, record_squares
 from square_world import SquareSuite
@@ -73,6 +80,55 @@ def test_predictions_show_the_same_transitions_beside_the_real_codes(parts: Part
         assert list(prediction.predicted) == [1, 2, 4]
     differs = [(prediction.predicted[4] != prediction.encoded).any() for prediction in predictions]
     assert any(differs), "predicted codes are not those of the real transition"
+
+
+def paint(obs: Tensor, latents: Tensor, k: int) -> Tensor:
+    """The counter grows by the first slot, the background is as bright as the second tells."""
+    frames = obs.clone()
+    frames[:, 0, 0] += latents[:, 0, :1].to(torch.uint8)
+    frames[:, 2:] = (128 + 16 * latents[:, 1, 0]).round().clamp(0, 255).to(torch.uint8)[:, None, None, None]
+    return frames
+
+
+def test_moves_are_decoded_from_their_own_codes_and_those_of_the_twin(tmp_path: Path) -> None:
+    store, twin = known_store(tmp_path / "a", length=20), known_store(tmp_path / "b", length=20, background=1)
+    model = KnownModel(lambda a, b: slots(action_of(a, b), background_of(b)), paint)
+    moves = moves_elsewhere(model, known_pairs(store), twin, seed=0)
+    assert [move.task for move in moves] == ["a"] * 3 + ["b"] * 3
+    episodes = set(known_pairs(store).test.episode.tolist())
+    owner = np.repeat(np.arange(store.num_episodes), store.episodes.lengths)
+    for move in moves:
+        check_sweep(move)
+        assert [picture.frame is frame for picture, frame in zip(move.pictures(), (move.own, move.other), strict=True)]
+        (place,) = [
+            number
+            for number in np.flatnonzero(np.isin(owner, list(episodes)))
+            if (store.frames(np.array([number]))[0] == move.obs).all()
+            and (store.frames(np.array([number + 1]))[0] == move.next_obs).all()
+        ]
+        assert np.array_equal(move.own, move.next_obs)
+        assert np.array_equal(move.other, twin.frames(np.array([place + 1]))[0]), "the code is that of the twin"
+        assert np.array_equal(move.other[0], move.own[0]) and not np.array_equal(move.other, move.own)
+    again, others = (moves_elsewhere(model, known_pairs(store), twin, seed) for seed in (0, 1))
+    assert all(np.array_equal(a.obs, b.obs) for a, b in zip(moves, again, strict=True))
+    assert not all(np.array_equal(a.obs, b.obs) for a, b in zip(moves, others, strict=True))
+
+
+def test_without_a_twin_another_clip_is_pasted_over_the_left_half(tmp_path: Path) -> None:
+    store = known_store(tmp_path, length=8)
+    calls: list[tuple[Tensor, Tensor]] = []
+
+    def read(obs: Tensor, next_obs: Tensor) -> Tensor:
+        calls.append((obs, next_obs))
+        return slots(action_of(obs, next_obs), background_of(next_obs))
+
+    moves = moves_elsewhere(KnownModel(read, paint), known_pairs(store), None, seed=0)
+    assert len(moves) == 6 and len(calls) == 4
+    for base, pasted in (calls[:2], calls[2:]):
+        for frames, with_clip in zip(base, pasted, strict=True):
+            assert torch.equal(with_clip[:, :, 4:], frames[:, :, 4:])
+            assert torch.equal(with_clip[:, :, :4], frames.roll(1, 0)[:, :, :4])
+    assert any(not np.array_equal(move.own, move.other) for move in moves)
 
 
 def test_a_clip_tells_the_codes_and_actions_of_each_decision(parts: Parts) -> None:

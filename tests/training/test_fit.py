@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from flexlam.core.errors import TrainingError
-from flexlam.training.fit import FitConfig, fit_with_folds, seeded
+from flexlam.training.fit import FitConfig, fit_with_folds, fit_without, seeded
 
 CONFIG = FitConfig(learning_rate=0.05, weight_decay=0.0, batch_size=16, max_steps=200, evaluate_every=10, patience=4)
 
@@ -87,3 +87,23 @@ def test_every_part_stops_at_its_own_step() -> None:
 def test_fewer_labels_than_folds_are_refused() -> None:
     with pytest.raises(TrainingError, match="3 labels cannot be cut into 4 folds"):
         fit_with_folds(Regression(1.0, num_labels=3), 3, CONFIG, seed=0)
+
+
+def test_each_fold_is_foretold_by_a_model_that_never_saw_it() -> None:
+    problem = Regression(5.0)
+    fit = fit_with_folds(problem, 40, CONFIG, seed=0)
+    seen: list[set[int]] = []
+    original_build, original_loss = problem.build, problem.loss
+    problem.build = lambda: (seen.append(set()), original_build())[1]  # type: ignore[method-assign]
+    problem.loss = lambda model, rows, generator: (  # type: ignore[method-assign]
+        seen[-1].update(rows.tolist()),
+        original_loss(model, rows, generator),
+    )[1]
+    found = fit_without(problem, 40, fit, CONFIG, seed=0)
+    assert len(found) == len(seen) == CONFIG.num_folds
+    assert sorted(row for _, rows in found for row in rows.tolist()) == list(range(40)), "each label is held out once"
+    for (_, rows), fitted_on in zip(found, seen, strict=True):
+        assert fitted_on == set(range(40)) - set(rows.tolist())
+    losses = [float((model(problem.x[rows]) - problem.y[rows]).detach().square().mean()) for model, rows in found]
+    assert sum(losses) / 4 == pytest.approx(fit.heldout_loss[0], rel=0.5), "near to what the choice of steps saw"
+    assert not any(model.training for model, _ in found)

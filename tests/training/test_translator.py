@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from flexlam.core.action import ActionSpec
 from flexlam.core.errors import CheckpointError, DataError
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.labels import LabelBudget, LabelSet
@@ -12,11 +13,14 @@ from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.decoders.regression import RegressionDecoder
 from flexlam.lam.encoders.pair import PairEncoder
 from flexlam.lam.model import LatentActionModel
+from flexlam.training.fit import Fit
 from flexlam.training.labelled import Labelled, encode_labelled
 from flexlam.training.pairs import PairConfig, load_pairs
 from flexlam.training.translator import (
     TranslatorProblem,
     TranslatorRunConfig,
+    fit_translator,
+    heldout_accuracy,
     train_translator,
     train_translator_by_hand,
 )
@@ -164,4 +168,34 @@ def test_labels_written_by_hand_are_enough(store: FrameStore, learned: RunFolder
         guessed = translator.codec.predict(translator(latents, none, model.num_slots, torch.zeros(len(others), 0)))
     right = np.array(sorted(names))[guessed[:, 0].long().numpy()] == names[batch.action[:, 0].long().numpy()]
     assert right.mean() > 0.5, "five choices: chance is a fifth"
+    fit = run.read_json("fit.json")
+    assert fit["num_labels"] == 200 and fit["heldout_accuracy"] == pytest.approx(right.mean(), abs=0.2)
     assert (run.path / "labels.csv").read_text() == (tmp_path / "labels.csv").read_text()
+
+
+# ---- how well labels are told
+
+
+@pytest.mark.parametrize(("told", "least", "most"), [(True, 0.95, 1.0), (False, 0.0, 0.45)])
+def test_held_out_accuracy_is_that_of_labels_that_were_not_seen(told: bool, least: float, most: float) -> None:
+    """Codes that hold the action are read in labels that were held out; codes of noise are not, however well fitted."""
+    model = random_model()
+    labels = random_labels(model, 60)
+    if told:
+        kinds = torch.randn(5, 4, model.latent_dim, generator=torch.Generator().manual_seed(1))
+        labels = Labelled(kinds[labels.action[:, 0].long()], labels.prev_action, labels.action, labels.obs)
+    network = HourglassConfig(wide_dim=64, narrow_dim=16, dropout=0.0, input_dropout=0.0)
+    translator = PrefixSampledTranslator.Config(network=network, use_prev_action=False)
+    settings = FIT.model_copy(update={"max_steps": 120, "evaluate_every": 60, "learning_rate": 1e-2})
+    config = TranslatorRunConfig(fit=settings)
+    problem = TranslatorProblem(translator, DISCRETE, model, labels, 0)
+    found = heldout_accuracy(problem, fit_translator(translator, DISCRETE, model, labels, settings, 0), config)
+    assert found is not None and least <= found <= most
+
+
+def test_continuous_actions_have_no_held_out_accuracy() -> None:
+    model = random_model()
+    problem = TranslatorProblem(
+        PrefixSampledTranslator.Config(network=QUIET), ActionSpec(num_continuous=1), model, random_labels(model), 0
+    )
+    assert heldout_accuracy(problem, Fit(None, (1,), (0.0,)), TranslatorRunConfig()) is None

@@ -32,6 +32,8 @@ def run(prog: str, arguments: Sequence[str]) -> None:
 
     opened = open_measured(options, "probes", " ".join([prog, *arguments]), settings)
     twin = None if options.twin is None else open_twin(options.twin, opened.pairs.store)
+    if twin is not None:
+        opened.record["parent_hashes"]["twin"] = twin.content_hash
     results = opened.record | measure_probes(opened.lam, opened.pairs, settings, twin)
     write_results(options, results)
     table = probes_table(results["rows"], results["chance"])

@@ -201,7 +201,7 @@ def _with_innovation(targets: Mapping[str, dict[str, np.ndarray]]) -> None:
     if "exogenous_next" not in targets["train"]:
         return
     following = {name: of_part.pop("exogenous_next") for name, of_part in targets.items()}
-    if "exogenous_innovation" in targets["train"]:
+    if all("exogenous_innovation" in of_part for of_part in targets.values()):
         return
     inputs = {
         name: np.c_[of_part["exogenous_state"], np.ones(len(following[name]))] for name, of_part in targets.items()
@@ -256,21 +256,27 @@ class _Decoding:
     """Test transitions decoded from their own codes, and from those of others."""
 
     def __init__(self, model: LatentActionModel, store: FrameStore, part: _Part) -> None:
-        self.model, self.rows = model, np.arange(len(part.rows))[:_NUM_DECODED]
+        self.model = model
+        self.rows = np.linspace(0, len(part.rows) - 1, min(len(part.rows), _NUM_DECODED)).astype(int)
         batch = part.index.batch(store, part.rows[self.rows], with_actions=False)
         self.obs, self.next_obs = batch.obs, batch.next_obs
         self.latents = part.latents[self.rows]
+        self.elsewhere = self._of_others(self.obs)  # rows are in order, and so of other episodes
 
     def measure(self, k: int) -> dict[str, float]:
         """PSNR with a transition's own code over PSNR with another's (Genie's delta PSNR, one step)."""
-        own, other = (psnr(self.decode(z, k), self.next_obs).clamp_max(100) for z in (self.latents, self._others()))
+        own, other = (
+            psnr(self.decode(z, k), self.next_obs).clamp_max(100) for z in (self.latents, self._of_others(self.latents))
+        )
         return {"psnr": float(own.mean()), "delta_psnr": float((own - other).mean())}
 
     def transferred(self, k: int) -> Float[Tensor, "N F"]:
-        """Codes read again from what another frame becomes under a code (DiLA's action cycle-transfer, 2605.15725)."""
-        obs = self.obs.roll(1, 0)
-        decoded = self.decode(self.latents, k, obs)
-        return self.model.encode(obs, decoded).latents[:, :k].flatten(1).cpu()
+        """Codes read again from what a frame of another episode becomes under a code.
+
+        Source: DiLA's action cycle-transfer, 2605.15725.
+        """
+        decoded = self.decode(self.latents, k, self.elsewhere)
+        return self.model.encode(self.elsewhere, decoded).latents[:, :k].flatten(1).cpu()
 
     def decode(self, latents: Tensor, k: int, obs: Tensor | None = None) -> Tensor:
         """Next frames (N, H, W, C) uint8."""
@@ -278,8 +284,9 @@ class _Decoding:
         frames: Tensor = self.model.decode(self.obs if obs is None else obs, codes, prefix_length=k).cpu()
         return frames
 
-    def _others(self) -> Tensor:
-        return self.latents.roll(len(self.latents) // 2, 0)
+    @staticmethod
+    def _of_others(values: Tensor) -> Tensor:
+        return values.roll(len(values) // 2, 0)
 
 
 def _cycle(

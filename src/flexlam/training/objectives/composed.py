@@ -21,6 +21,8 @@ from flexlam.training.pairs import SplitPairs
 
 Images = tuple[Float[Tensor, "B C H W"], Float[Tensor, "B C H W"]]
 """Both frames of transitions."""
+LabelledImages = tuple[Float[Tensor, "L C H W"], Float[Tensor, "L C H W"]]
+"""Both frames of labelled transitions, of which there may be another number."""
 
 
 class ObjectivesConfig(Config):
@@ -92,7 +94,7 @@ class Composed(nn.Module):
         model: LatentActionModel,
         batch: Images,
         twin: Images | None,
-        labelled: Images | None,
+        labelled: LabelledImages | None,
         action: Float[Tensor, "L A"] | None,
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:

@@ -1,0 +1,132 @@
+"""The swap test of models whose reactions are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flexlam.core.errors import DataError
+from flexlam.data.store import FrameStore
+from flexlam.evaluate import swaps
+from flexlam.evaluate.swaps import SwapTest
+from known_world import KnownModel, known_pairs, known_store, slots
+
+COUNT = 100
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
+    return known_store(tmp_path_factory.mktemp("known"), length=20)
+
+
+def score(world: FrameStore, read, write=lambda obs, latents, k: obs, k: int = 2) -> dict[str, float]:
+    pairs = known_pairs(world)
+    return SwapTest(KnownModel(read, write), world, pairs.test, COUNT, 0).measure(k)
+
+
+def colour(obs: Tensor, next_obs: Tensor) -> Tensor:
+    return slots(next_obs.float().mean((1, 2, 3)), torch.zeros(len(obs)))
+
+
+def test_codes_that_never_change_or_tell_what_no_clip_reaches_score_nothing(world: FrameStore) -> None:
+    assert score(world, lambda a, b: torch.ones(len(a), 2, 4))["swap_score"] == 0
+    calls: list[Tensor] = []
+
+    def numbered(obs: Tensor, next_obs: Tensor) -> Tensor:
+        """Of the base alone: which row it is."""
+        calls.append(obs)
+        return slots(torch.arange(len(obs)).float(), torch.zeros(len(obs)))
+
+    assert score(world, numbered)["swap_score"] == 0
+    assert len(calls) == 3, "with one clip, with another, and cut"
+
+
+def test_codes_that_see_the_picture_react(world: FrameStore) -> None:
+    found = score(world, colour)["swap_score"]
+    assert 0.02 < found < 0.9, "a part of the picture is a part of its mean"
+
+
+def test_codes_that_tell_nothing_but_the_clip_score_one(world: FrameStore) -> None:
+    generator = torch.Generator().manual_seed(0)
+    found = score(world, lambda a, b: torch.randn(len(a), 2, 4, generator=generator))["swap_score"]
+    assert found == pytest.approx(1, abs=0.15), "each clip gives codes of its own"
+
+
+def test_only_the_first_slots_count(world: FrameStore) -> None:
+    def second(obs: Tensor, next_obs: Tensor) -> Tensor:
+        return colour(obs, next_obs).flip(1) + slots(torch.arange(len(obs)).float(), torch.zeros(len(obs)))
+
+    assert score(world, second, k=1)["swap_score"] == 0
+    assert score(world, second, k=2)["swap_score"] > 0
+    assert score(world, colour, k=0) == {"swap_score": 0.0, "cut_explained": 0.0}
+
+
+def test_a_cut_is_explained_by_codes_that_tell_the_picture_and_by_no_others(world: FrameStore) -> None:
+    def background(obs: Tensor, next_obs: Tensor) -> Tensor:
+        return slots(next_obs[:, 2:].float().mean((1, 2, 3)), torch.zeros(len(obs)))
+
+    def whole(obs: Tensor, latents: Tensor, k: int) -> Tensor:
+        frames = obs.clone()
+        if k:
+            frames[:, 2:] = latents[:, 0, :1, None, None].round().to(torch.uint8)
+        return frames
+
+    assert score(world, background, whole)["cut_explained"] > 0.5
+    assert score(world, background)["cut_explained"] == 0, "a decoder that copies makes nothing up"
+    assert score(world, background, lambda obs, z, k: obs * (k == 0))["cut_explained"] < 0, "it can be worse than none"
+
+
+def test_clips_are_pasted_at_the_same_place_of_both_frames(world: FrameStore) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def keep(obs: Tensor, next_obs: Tensor) -> Tensor:
+        seen.append((obs, next_obs))
+        return torch.zeros(len(obs), 2, 4)
+
+    score(world, keep)
+    (one, one_next), (other, other_next), (base, cut) = seen
+    for pasted, following in ((one, one_next), (other, other_next)):
+        inside = (pasted != base).any(-1)
+        assert inside[:, 2:].any((1, 2)).float().mean() > 0.7, "the background differs in the rectangle"
+        rows, columns = inside[:, 2:].any(2), inside[:, 2:].any(1)
+        assert torch.equal(inside[:, 2:], rows[:, :, None] & columns[:, None]), "and nowhere else"
+        assert following.shape == base.shape
+    at_clip = (one != base).any(-1, keepdim=True).expand_as(base) & (torch.arange(8) > 1)[:, None, None]
+    assert torch.equal(cut[at_clip], one_next[at_clip]), "a cut shows the second frame of the first clip, whole"
+    assert (cut[:, 2:] == cut[:, 2:3, :1]).all()
+
+
+def test_donors_are_transitions_of_other_episodes(world: FrameStore) -> None:
+    index = known_pairs(world).test
+    rows = np.random.default_rng(0).permutation(len(index))[:COUNT]
+    found = swaps._of_other_episodes(index.episode, rows, np.random.default_rng(1))
+    assert (index.episode[found] != index.episode[rows]).all()
+    assert set(index.episode[found]) == set(index.episode), "of any of them"
+
+
+def test_rectangles_cover_fifteen_to_forty_percent_anywhere() -> None:
+    inside = swaps._rectangles(2000, (84, 96), np.random.default_rng(0))[..., 0]
+    share = inside.float().mean((1, 2))
+    assert share.min() > 0.14 and share.max() < 0.41
+    assert share.min() < 0.17 and share.max() > 0.38, "all of that"
+    rows, columns = inside.any(2), inside.any(1)
+    assert torch.equal(inside, rows[:, :, None] & columns[:, None])
+    assert all(where.any(0).all() for where in (rows, columns)), "every edge is reached"
+    heights = rows.sum(1)
+    assert heights.min() < 30 and heights.max() > 70
+
+
+def test_the_same_seed_pastes_the_same(world: FrameStore) -> None:
+    index = known_pairs(world).test
+    found = [SwapTest(KnownModel(colour), world, index, COUNT, seed).measure(2)["swap_score"] for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_fewer_than_three_test_episodes_are_refused(tmp_path: Path) -> None:
+    store = known_store(tmp_path, num_episodes=8, length=6)  # two of them for testing
+    index = known_pairs(store).test
+    assert len(set(index.episode.tolist())) == 2
+    with pytest.raises(DataError, match=r"fewer than three test episodes.*--pairs\.split"):
+        SwapTest(KnownModel(), store, index, COUNT, 0)
