@@ -37,8 +37,8 @@ STDERRS = 3.0
 """... if it is so many standard errors above nothing."""
 READ = 0.5
 """Share of the action's variance from which on codes are said to tell of it."""
-SWAPPED = 0.2
-"""Share of the codes' variance that a pasted clip makes, from which on codes are said to react to it."""
+SWAPPED = 0.15
+"""Share of the codes' variance that pasted texture makes, from which on codes are said to react to it."""
 
 
 class ProbesConfig(Config):
@@ -131,7 +131,7 @@ def judge_leakage(row: Mapping[str, Any]) -> tuple[str, str]:
     innovation, action = (_read(row, name) for name in ("exogenous_innovation", "action"))
     if innovation is None:
         score = row["swap_score"]
-        react = f"{score:.0%} of the codes' variance comes from clips pasted over parts of the picture"
+        react = f"{score:.0%} of the codes' variance comes from texture pasted over parts of the picture"
         return ("reacts to anything that moves" if score >= SWAPPED else "hardly reacts to pasted motion"), react
     leak, stderr = innovation
     leaks = leak >= LEAK and leak >= STDERRS * stderr

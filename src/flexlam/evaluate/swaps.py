@@ -1,4 +1,4 @@
-"""Do codes react to motion that is none of the agent's? Clips are pasted in, and scenes cut: no labels, no truth."""
+"""Do codes react to motion that is none of the agent's? Texture is pasted in, and scenes cut: no labels, no truth."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from flexlam.core.errors import DataError
 from flexlam.core.seeding import numpy_generator
-from flexlam.core.types import Codes
+from flexlam.core.types import Codes, Transitions
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
@@ -17,7 +17,7 @@ _SHARE = (0.15, 0.4)
 
 
 class SwapTest:
-    """Transitions of other episodes pasted over random rectangles, and pasted whole in the place of the second frame.
+    """Moving texture of other episodes pasted over random rectangles; and second frames of other episodes (cuts).
 
     Raises:
         DataError: there are not three test episodes to take clips from.
@@ -35,6 +35,8 @@ class SwapTest:
             )
         donors = [_of_other_episodes(index.episode, rows, generator) for _ in range(2)]
         base, *clips = (index.batch(store, r, with_actions=False) for r in (rows, *donors))
+        self.cut = clips[0].next_obs
+        clips = [scrambled(clip, generator) for clip in clips]
         inside = _rectangles(len(rows), store.frame_shape[:2], generator)
         pasted = [
             model.encode(
@@ -43,14 +45,14 @@ class SwapTest:
             for clip in clips
         ]
         self.pasted: tuple[Tensor, Tensor] = (pasted[0], pasted[1])
-        self.model, self.base, self.cut = model, base, clips[0].next_obs
+        self.model, self.base = model, base
         self.cut_latents = model.encode(base.obs, self.cut).latents.cpu()
         self.empty_error = self._cut_error(0)
 
     def measure(self, k: int) -> dict[str, float]:
         """Of the first k slots: the swap score, and how much of a cut they let the decoder make up.
 
-        The swap score is the share of the codes' variance that is due to which clip was pasted: 0 where clips are
+        The swap score is the share of the codes' variance that is due to which texture was pasted: 0 where it is
         ignored, 1 where nothing else counts. `cut_explained` is the share of the decoding error without a code that
         codes take away when the second frame is of another video: where it is high they describe pictures.
         """
@@ -65,6 +67,22 @@ class SwapTest:
         codes = Codes(torch.zeros(self.cut_latents.shape[:-1], dtype=torch.long), self.cut_latents)
         decoded = self.model.decode(self.base.obs, codes, prefix_length=k).cpu()
         return float((decoded.float() - self.cut.float()).square().mean())
+
+
+def scrambled(clip: Transitions, generator: np.random.Generator) -> Transitions:
+    """Both frames with the same random phases added to their spatial frequencies.
+
+    It moves, and is as bright and as rough, as before, but things in it are things no more: a pasted agent would be an
+    agent, and codes that tell of it would not be to blame.
+    """
+    frames = torch.stack([clip.obs, clip.next_obs]).double().movedim(-1, 2)  # (2, N, C, H, W)
+    noise = torch.from_numpy(generator.standard_normal((frames.shape[1], 1, *frames.shape[-2:])))
+    turn = torch.fft.rfft2(noise)
+    turn = turn / turn.abs().clamp_min(1e-12)
+    turn[..., 0, 0] = 1  # the mean stays
+    mixed = torch.fft.irfft2(torch.fft.rfft2(frames) * turn, s=frames.shape[-2:])
+    obs, next_obs = mixed.round().clamp(0, 255).to(torch.uint8).movedim(2, -1)
+    return Transitions(obs, next_obs)
 
 
 def _squared(one: Float[Tensor, "N k D"], other: Float[Tensor, "N k D"]) -> float:

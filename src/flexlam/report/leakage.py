@@ -127,7 +127,7 @@ def leakage_figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     drawn = []
     if any(f"{target}_linear_nmse" in row for target in ("action", "exogenous_innovation") for row in rows):
         drawn.append(chart(read, "What is read", "NMSE; 1 is nothing, 0 everything", right=0.78))
-    drawn.append(chart(reaction, "What codes react to", "Share made by pasted clips; by a cut", right=0.85))
+    drawn.append(chart(reaction, "What codes react to", "Share made by pasted texture; by a cut", right=0.85))
     return drawn
 
 
@@ -149,7 +149,7 @@ def write_leakage(path: Path, results: Mapping[str, Any], transitions: Sequence[
         "that tells of it leaks the future."
     )
     react_note = (
-        "Swap score: share of the codes’ variance made by which clip of another episode is pasted over a part of both "
+        "Swap score: share of the codes’ variance made by which moving texture is pasted over a part of both "
         "frames. Twin score and agreement: the same move before another background. Cut explained: how much of a frame "
         "of another video a code lets the decoder make up. ΔPSNR: own codes over codes of other transitions. "
         "Errors are over those of copying the present frame, in either region of the picture."
