@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from flexlam.core.errors import DataError
-from flexlam.metrics.intervals import Estimate, estimate, paired_difference, student_t_cdf, student_t_quantile
+from flexlam.metrics.intervals import (
+    Estimate,
+    estimate,
+    paired_difference,
+    share_stderr,
+    student_t_cdf,
+    student_t_quantile,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +103,8 @@ def test_bad_settings_are_refused() -> None:
         student_t_quantile(1.0, 3)
     with pytest.raises(DataError, match="degrees"):
         student_t_cdf(0.0, 0)
+
+
+def test_a_share_has_an_error_even_if_all_are_right() -> None:
+    assert share_stderr(1.0, 4) == pytest.approx(math.sqrt(5 / 6 * 1 / 6 / 6))
+    assert share_stderr(0.5, 10_000) == pytest.approx(0.005, rel=1e-3)

@@ -29,6 +29,8 @@ def test_what_a_translator_reads_is_shown(store: FrameStore, learned: RunFolder,
     report_model(ModelReportConfig(), learned.path, store.path, tmp_path / "a.html", tmp_path / "translator")
     page = (tmp_path / "a.html").read_text()
     assert "Frames as they were recorded" in page and page.count("<details") == len(store.tasks)
+    assert "It has learned from 12 labels of 2 choices (jump 6, wait 6)" in page
+    assert re.search(r"Of labels that it had not seen it tells \d+% ± \d+% right", page)
 
 
 def test_a_translator_that_wants_more_than_codes_is_refused(store: FrameStore, learned: RunFolder, tmp_path) -> None:

@@ -49,12 +49,9 @@ def run(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _accuracy(share: float, num_labels: int) -> str:
-    """With its standard error, and what it is worth.
+    """With its standard error, and what it is worth."""
+    from flexlam.metrics.intervals import share_stderr
 
-    The error is that of one label more told right and one more told wrong (Laplace): a few that are all right prove
-    little, and would have none.
-    """
-    likely = (share * num_labels + 1) / (num_labels + 2)
-    stderr = (likely * (1 - likely) / (num_labels + 2)) ** 0.5
+    stderr = share_stderr(share, num_labels)
     few = ", too few labels to know it better; label more before you believe the actions" if stderr > 0.1 else ""
     return f"{share:.0%} +- {stderr:.0%}{few}"

@@ -52,6 +52,8 @@ class ProbesConfig(Config):
     """Test transitions that they are scored on, at most."""
     nonlinear: bool = True
     """Whether small networks read codes, too, beside linear maps."""
+    num_steps: int = Field(default=600, ge=1)
+    """Training steps of a small network at most."""
     num_swaps: int = Field(default=512, ge=8)
     """Test transitions into which other clips are pasted."""
     seed: int = 0
@@ -219,7 +221,7 @@ def _probe(
     choices = target == "action" and _is_one_hot(targets["train"])
     scores = {"linear": linear_probe(train, validation, test, choices)}
     if config.nonlinear:
-        scores["mlp"] = mlp_probe(train, validation, test, choices, config.seed)
+        scores["mlp"] = mlp_probe(train, validation, test, choices, config.seed, config.num_steps)
     return {key: value for kind, score in scores.items() for key, value in _as_row(f"{target}_{kind}", score).items()}
 
 
@@ -238,7 +240,7 @@ def _probe_given_state(
         ]
         samples[name] = Samples(np.hstack([plain.features, *columns]), plain.targets, plain.episode)
     choices = _is_one_hot(targets["train"]["action"])
-    score = mlp_probe(samples["train"], samples["validation"], samples["test"], choices, config.seed)
+    score = mlp_probe(samples["train"], samples["validation"], samples["test"], choices, config.seed, config.num_steps)
     return _as_row("action_given_state", score)
 
 

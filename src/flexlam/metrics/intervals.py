@@ -65,6 +65,15 @@ def paired_difference(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.n
     return estimate(a - b)
 
 
+def share_stderr(share: float, count: int) -> float:
+    """Standard error of a share of `count` trials, as if one more had been right and one more wrong (Laplace).
+
+    A few that are all right prove little, and would have no error otherwise.
+    """
+    likely = (share * count + 1) / (count + 2)
+    return math.sqrt(likely * (1 - likely) / (count + 2))
+
+
 def student_t_cdf(t: float, degrees: int) -> float:
     """Probability that Student's t lies below `t`, by the finite series for whole degrees of freedom.
 

@@ -12,7 +12,7 @@ from flexlam.core.seeding import seeded_torch, torch_generator
 
 _RIDGES = 10.0 ** np.arange(-6, 4)
 """Ridge penalties to choose from, in shares of the mean eigenvalue of the features' covariance."""
-_WIDTH, _STEPS, _LOOK_EVERY, _BATCH, _RATE, _DECAY = 128, 600, 50, 256, 2e-3, 1e-2
+_WIDTH, _LOOK_EVERY, _BATCH, _RATE, _DECAY = 128, 50, 256, 2e-3, 1e-2
 """Size and training of the nonlinear probe."""
 
 
@@ -72,7 +72,9 @@ def linear_probe(train: Samples, validation: Samples, test: Samples, choices: bo
     return _score(lambda features: scaled.features(features) @ weights, scaled, test, choices)
 
 
-def mlp_probe(train: Samples, validation: Samples, test: Samples, choices: bool = False, seed: int = 0) -> ProbeScore:
+def mlp_probe(
+    train: Samples, validation: Samples, test: Samples, choices: bool = False, seed: int = 0, num_steps: int = 600
+) -> ProbeScore:
     """Two hidden layers of 128, AdamW, stopped where the validation rows are predicted best.
 
     Raises:
@@ -91,12 +93,12 @@ def mlp_probe(train: Samples, validation: Samples, test: Samples, choices: bool 
         )
     optimizer = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=_DECAY)
     generator, best, kept = torch_generator(seed, "probe rows"), float("inf"), {}
-    for step in range(_STEPS):
+    for step in range(num_steps):
         rows = torch.randint(len(x), (min(_BATCH, len(x)),), generator=generator)
         nn.functional.mse_loss(net(x[rows]), y[rows]).backward()
         optimizer.step()
         optimizer.zero_grad()
-        if (step + 1) % _LOOK_EVERY == 0:
+        if (step + 1) % _LOOK_EVERY == 0 or step + 1 == num_steps:
             with torch.no_grad():
                 loss = float(nn.functional.mse_loss(net(held), wanted))
             if loss < best:

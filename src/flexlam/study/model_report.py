@@ -8,6 +8,7 @@ from flexlam.core.config import Config
 from flexlam.core.machine import choose_device, describe_machine
 from flexlam.core.run_folder import RunFolder
 from flexlam.evaluate.reconstruction import ReconstructionConfig, measure_reconstruction
+from flexlam.metrics.intervals import share_stderr
 from flexlam.report.page import write_report
 from flexlam.study.showing import prefix_sweeps, read_clips
 from flexlam.training.lam import measure_health
@@ -64,7 +65,7 @@ def _learned(translator: Path) -> str:
     fit = RunFolder.open(translator, ("translator",)).read_json("fit.json")
     said = f"It has learned from {fit['labels']}." if "labels" in fit else ""
     if fit.get("heldout_accuracy") is not None:
-        share, count = fit["heldout_accuracy"], fit["num_labels"]
-        stderr = (share * (1 - share) / count) ** 0.5
+        share = fit["heldout_accuracy"]
+        stderr = share_stderr(share, fit["num_labels"])
         said += f" Of labels that it had not seen it tells {share:.0%} ± {stderr:.0%} right."
     return said

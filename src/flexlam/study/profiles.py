@@ -109,7 +109,7 @@ def tiny() -> StudyConfig:
             prefix_length=2,
             num_labels=32,
             num_choice_seeds=1,
-            probes=ProbesConfig(num_fitted=100, num_test=50, num_swaps=16),
+            probes=ProbesConfig(prefix_lengths=(2, 4), num_fitted=100, num_test=50, num_steps=20, num_swaps=16),
         ),
         narrow_pair=narrow,
         joint=JointStudyConfig(

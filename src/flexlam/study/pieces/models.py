@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
+from flexlam.core.seeding import seeded_torch
 from flexlam.data.labels import LabelBudget
 from flexlam.envs.base import open_suite
 from flexlam.lam.model import LatentActionModel
@@ -68,9 +69,10 @@ def equal_objective_steps(reference: LamRunConfig, other: LamRunConfig, suite: s
 
 def objective_flops(run: LamRunConfig, shape: tuple[int, int, int], spec: ActionSpec) -> float:
     """Floating-point operations of a training step for a transition of the batch, with its share of labelled ones."""
-    model = LatentActionModel(run.lam, shape).train()
     settings = (run.objectives.main, run.objectives.auxiliary)
-    built = [catalog.lookup("objective", wanted.name)(wanted, model, spec).train() for wanted in settings]
+    with seeded_torch(0, "flops"):
+        model = LatentActionModel(run.lam, shape).train()
+        built = [catalog.lookup("objective", wanted.name)(wanted, model, spec).train() for wanted in settings]
     height, width, channels = shape
     images, pair = torch.zeros(2, channels, height, width), 2
 

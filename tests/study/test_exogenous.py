@@ -1,0 +1,164 @@
+"""The study of remedies: what it compares, at which cost, and what it concludes from made-up figures."""
+
+import pytest
+import torch
+
+from flexlam.core.errors import ConfigError
+from flexlam.envs.gridworld import GridworldSuite
+from flexlam.study import exogenous
+from flexlam.study.config import ExogenousConfig, StudyConfig, WorldPair, load_profile
+from flexlam.study.exogenous import (
+    ACTIONS_FIRST,
+    CHOSEN_ON,
+    CROSS,
+    CROSS_FIRST,
+    FEATURES,
+    FLOW,
+    PLAIN,
+    REPORTED,
+    SUPERVISED,
+)
+from flexlam.study.found import Found, Measured
+from flexlam.study.pieces.models import equal_objective_steps, objective_flops
+from flexlam.training.lam import LamRunConfig
+from flexlam.training.objectives.composed import ObjectivesConfig
+
+TINY = load_profile("tiny")
+WORLDS = TINY.exogenous.worlds
+METHODS = exogenous.objectives_names()
+
+
+def five_seeds(**worlds: WorldPair) -> StudyConfig:
+    update = {"seeds": (0, 1, 2, 3, 4), "exogenous": TINY.exogenous.model_copy(update={"worlds": worlds or WORLDS})}
+    return TINY.model_copy(update=update)
+
+
+def test_remedies_are_chosen_in_one_world_and_reported_in_another() -> None:
+    steps = exogenous.steps(five_seeds())
+    assert {step.about["method"] for step in steps} == set(METHODS)
+    for role, seeds in ((CHOSEN_ON, {0}), (REPORTED, {0, 1, 2, 3, 4})):
+        assert {step.about["seed"] for step in steps if step.about["role"] == role} == seeds
+    data = {role: {s.parents[0].name for s in steps if s.about["role"] == role} for role in (CHOSEN_ON, REPORTED)}
+    assert len(data[CHOSEN_ON]) == len(data[REPORTED]) == 1 and not data[CHOSEN_ON] & data[REPORTED]
+    settings = {step.parents[0].settings["recording"]["seed"] for step in steps}
+    assert settings == {0, 1}, "other games"
+
+
+def test_every_model_is_measured_with_the_twin_and_only_some_are_trained_with_it() -> None:
+    for step in exogenous.steps(five_seeds()):
+        data, twin, lam = step.parents
+        games, others = data.settings["recording"], twin.settings["recording"]
+        assert others.pop("overlay_seed") is not None and games == others
+        reads = step.about["method"] in (CROSS, CROSS_FIRST)
+        assert lam.parents == ((data, twin) if reads else (data,))
+
+
+def test_a_profile_without_worlds_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no worlds"):
+        exogenous.steps(TINY.model_copy(update={"exogenous": ExogenousConfig()}))
+
+
+def test_remedies_take_as_much_arithmetic_as_plain_reconstruction() -> None:
+    shape, spec, plain = GridworldSuite().frame_shape, GridworldSuite.action_spec, TINY.exogenous.lam
+    plain = plain.model_copy(update={"training": plain.training.model_copy(update={"num_steps": 1000})})
+    reference = 1000 * objective_flops(plain, shape, spec)
+    for method, asked in exogenous.objectives(TINY.exogenous).items():
+        run = plain.model_copy(update={"objectives": asked})
+        steps = equal_objective_steps(plain, run, "gridworld")
+        assert steps * objective_flops(run, shape, spec) == pytest.approx(reference, rel=2e-3), method
+        if method == CROSS:
+            assert steps == 1000, "another picture to predict costs nothing"
+        if method in (SUPERVISED, CROSS_FIRST):
+            assert steps < 950
+
+
+def test_labelled_transitions_cost_what_their_share_of_the_batch_does() -> None:
+    shape, spec, plain = GridworldSuite().frame_shape, GridworldSuite.action_spec, TINY.exogenous.lam
+
+    def cost(batch_size: int) -> float:
+        asked = exogenous.objectives(TINY.exogenous)[SUPERVISED]
+        labels = asked.auxiliary.model_copy(update={"batch_size": batch_size})
+        return objective_flops(
+            plain.model_copy(update={"objectives": ObjectivesConfig(main=asked.main, auxiliary=labels)}), shape, spec
+        )
+
+    one, two, three = (cost(size) for size in (8, 16, 24))
+    assert two - one == pytest.approx(three - two) and two > one
+
+
+def test_counting_leaves_random_numbers_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    equal_objective_steps(TINY.exogenous.lam, LamRunConfig(lam=TINY.exogenous.lam.lam), "gridworld")
+    assert torch.equal(torch.rand(1), expected)
+
+
+ACTION = {PLAIN: 1.0, CROSS: 0.2, FEATURES: 0.9, FLOW: 0.8, SUPERVISED: 0.7, CROSS_FIRST: 0.25, ACTIONS_FIRST: 0.15}
+LEAK = {PLAIN: 0.7, CROSS: 0.05, FEATURES: 0.5, FLOW: 0.4, SUPERVISED: 0.65, CROSS_FIRST: 0.3, ACTIONS_FIRST: 0.32}
+
+
+def figures(
+    config: StudyConfig,
+    action: dict[str, float] = ACTION,
+    leak: dict[str, float] = LEAK,
+    chosen: dict[str, float] | None = None,
+    plain_short: float = 0.3,
+    swap: float = 1.0,
+) -> Found:
+    """`chosen`: action errors where the remedy is chosen; `plain_short`: what plain FlexLAM loses at k = 2."""
+    measured = []
+    for world in config.exogenous.worlds:
+        for role in (CHOSEN_ON, REPORTED):
+            errors = action if role == REPORTED or chosen is None else chosen
+            for seed in config.seeds if role == REPORTED else config.seeds[:1]:
+                for method in METHODS:
+                    rows = []
+                    for k in (2, 4):
+                        lost = 0.01 * seed + (plain_short if method == PLAIN and k == 2 else 0)
+                        error, told = errors[method] + lost, leak[method] * k / 4
+                        rows.append(
+                            {"k": k, "action_linear_nmse": error + 0.3, "action_mlp_nmse": error}
+                            | {"action_given_state_nmse": error + 0.1, "twin_agreement": 0.5, "psnr": 20.0}
+                            | {"exogenous_innovation_linear_nmse": 1.0, "exogenous_innovation_mlp_nmse": 1 - told}
+                            | {"swap_score": swap * told + 1e-4 * seed}
+                        )
+                    about = {"world": world, "role": role, "method": method, "seed": seed}
+                    measured.append(Measured(about, rows))
+    return Found(measured)
+
+
+def verdicts(config: StudyConfig, found: Found) -> dict[str, str]:
+    return {claim.id: claim.verdict for claim in exogenous.conclude(config, found).claims}
+
+
+def test_what_is_so_is_supported() -> None:
+    config = five_seeds()
+    assert set(verdicts(config, figures(config)).values()) == {"supported"}
+
+
+def test_what_is_not_so_is_contradicted() -> None:
+    config = five_seeds()
+    useless = dict.fromkeys(METHODS, 0.9), dict.fromkeys(METHODS, 0.6)
+    found = verdicts(config, figures(config, *useless, plain_short=0.0, swap=-1.0))
+    assert found.pop("gridworld/leaks") == "supported"
+    assert found.pop("gridworld/endogenous-first/short") == "supported", "it loses nothing, having nothing"
+    assert set(found.values()) == {"contradicted"}
+
+
+def test_the_remedy_is_chosen_without_a_look_at_what_is_reported() -> None:
+    config = five_seeds()
+    misleading = ACTION | {SUPERVISED: 0.0, FLOW: 0.0}
+    claims = exogenous.conclude(config, figures(config, chosen=misleading, leak=dict.fromkeys(METHODS, 0.1))).claims
+    said = {claim.id: claim.statement for claim in claims}
+    assert SUPERVISED in said["gridworld/halves-action-error/k=2"] or FLOW in said["gridworld/halves-action-error/k=2"]
+    assert FLOW in said["gridworld/halves-action-error/k=4"], "of those that take reconstruction's place"
+    reported = verdicts(config, figures(config, chosen=misleading, leak=dict.fromkeys(METHODS, 0.1)))
+    assert reported["gridworld/halves-action-error/k=4"] == "contradicted"
+
+
+def test_tables_hold_every_method_and_no_seed_makes_no_claim() -> None:
+    config = five_seeds()
+    (table,) = exogenous.conclude(config, figures(config)).tables.values()
+    assert [row[0] for row in table.groups[0]] == list(METHODS)
+    assert exogenous.conclude(config, Found([])).claims == []
