@@ -137,7 +137,7 @@ def test_objectives(name: str, moves: bool) -> None:
     values = {"num_slots": 3, "encoder": {"name": "pair", **small}, "decoder": {"name": "regression", **small}}
     model = LatentActionModel(LatentActionModel.Config.parse(values), FRAME_SHAPE)
     spec = ActionSpec(num_choices=(4,), num_continuous=2)
-    objective = objective_class(objective_class.Config(), model, spec)
+    objective = objective_class(objective_class.Config(), model, spec).eval()  # a following copy stands still
     flags = ("needs_twin", "needs_labels", "trains_decoder")
     assert all(type(getattr(objective_class, flag)) is bool for flag in flags)
     if objective.needs_labels:

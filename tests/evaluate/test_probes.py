@@ -80,15 +80,13 @@ def test_accuracy_stands_beside_guessing(world: FrameStore) -> None:
     assert found[0]["action_linear_accuracy"] == pytest.approx(chance), "without a code the same is always guessed"
 
 
-def test_small_networks_read_what_no_linear_map_does(world: FrameStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flexlam.metrics.probes._STEPS", 150)
-
+def test_small_networks_read_what_no_linear_map_does(world: FrameStore) -> None:
     def hidden(obs: Tensor, next_obs: Tensor) -> Tensor:
         """The innovation under a random sign that stands beside it: a product, which no linear map undoes."""
         sign = torch.where(torch.arange(len(obs)) % 2 == 0, 1.0, -1.0)
         return slots(torch.stack([sign, sign * innovation_of(obs, next_obs)], 1), torch.zeros(len(obs)))
 
-    row = measured(KnownModel(hidden), world, ProbesConfig(prefix_lengths=(1,), num_swaps=40))[1]
+    row = measured(KnownModel(hidden), world, ProbesConfig(prefix_lengths=(1,), num_swaps=40, num_steps=150))[1]
     assert row["exogenous_innovation_linear_nmse"] > 0.85
     assert row["exogenous_innovation_mlp_nmse"] < 0.4
     assert row["action_mlp_nmse"] > 0.9 and 0 <= row["action_mlp_accuracy"] < 0.5

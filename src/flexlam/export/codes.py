@@ -113,7 +113,7 @@ def _report(files: list[Path], encoding: Encoding) -> EncodeReport:
         table, about = read_shard(file)
         rows += len(table)
         skipped |= {found["name"]: found["reason"] for found in about["skipped"].values()}
-        unpaired |= about["unpaired"]
+        unpaired |= about.get("unpaired", {})  # shards of before it was counted have none
     if not rows:
         first = next(iter(skipped.values()), "no episode is long enough for the model's gap")
         raise DataError(f"Nothing of {encoding.config.data} can be encoded. The first reason: {first}")

@@ -15,7 +15,7 @@ from flexlam.report.table import Table
 from flexlam.study.pieces.models import training_flops
 from flexlam.training.lam import LamRunConfig, LamStage, images_of
 from flexlam.training.loop import time_steps
-from flexlam.training.pairs import load_pairs
+from flexlam.training.pairs import load_pairs, open_twin
 
 _WARM_UP, _TIMED = 3, 5
 
@@ -59,10 +59,11 @@ class Plan:
         return Table(("what", "how much"), (rows,))
 
 
-def plan_lam(config: LamRunConfig, data: Path) -> Plan:
+def plan_lam(config: LamRunConfig, data: Path, twin: Path | None = None) -> Plan:
     """Build the model, take some training steps that leave no trace, and reckon.
 
     Raises:
+        ConfigError: objectives that cannot be had together, or lack a twin.
         DataError: the store cannot be opened or does not fit.
     """
     pairs = load_pairs(data, config.pairs)
@@ -70,7 +71,8 @@ def plan_lam(config: LamRunConfig, data: Path) -> Plan:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with TemporaryDirectory() as folder:
-        stage = LamStage(config, pairs, RunFolder.plan(Path(folder), "lam", {}, {}))
+        paired = None if twin is None else open_twin(twin, pairs.store)
+        stage = LamStage(config, pairs, RunFolder.plan(Path(folder), "lam", {}, {}), paired)
         seconds, checkpoint = time_steps(stage, config.training, _WARM_UP, _TIMED)
         batch = min(256, len(pairs.train))
         obs, next_obs = images_of(pairs, pairs.train, stage.sampler.rows(0)[:batch], stage.lam.device)

@@ -55,7 +55,7 @@ def test_features_that_say_the_same_of_every_frame_pay_for_it(model: LatentActio
             features = objective(model, spread_weight=weight).eval()
             with torch.no_grad():
                 features.features.embed.weight.mul_(scale)
-            losses.append(float(features.loss(model, batch_of(model, obs))))
+            losses.append(features.loss(model, batch_of(model, obs)).item())
         return (losses[1] - losses[0]) / 2
 
     same = torch.zeros(8, 3, 16, 16)
