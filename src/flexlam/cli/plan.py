@@ -14,6 +14,8 @@ class PlanRun:
 
     data: Path
     """Frame store."""
+    twin: Path | None = None
+    """Frame store of the same games before other backgrounds, for objectives that compare the two."""
     json: bool = False
     """As JSON."""
 
@@ -23,5 +25,5 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     options, settings = parse_with_preset(PlanRun, "lam", prog, arguments)
     from flexlam.study.plan import plan_lam
 
-    plan = plan_lam(settings, options.data)
+    plan = plan_lam(settings, options.data, options.twin)
     print(json.dumps(asdict(plan), indent=2) if options.json else plan.table().to_text())

@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from flexlam.core.action import ActionSpec
 from flexlam.core.machine import choose_device, choose_precision
 from flexlam.core.run_folder import RunFolder
 from flexlam.report.table import Table
-from flexlam.study.pieces.models import training_flops
+from flexlam.study.pieces.models import objective_flops
 from flexlam.training.lam import LamRunConfig, LamStage, images_of
 from flexlam.training.loop import time_steps
 from flexlam.training.pairs import load_pairs, open_twin
@@ -82,12 +83,12 @@ def plan_lam(config: LamRunConfig, data: Path, twin: Path | None = None) -> Plan
             stage.lam.encode_images(obs, next_obs)
         encode = (time.perf_counter() - began) / len(obs)
     total = sum(len(index) for index in (pairs.train, pairs.validation, pairs.test))
-    training = config.training
+    training, spec = config.training, pairs.store.action_spec or ActionSpec(num_continuous=1)
     return Plan(
         num_transitions=len(pairs.train),
         epochs=training.num_steps * training.batch_size / len(pairs.train),
         num_parameters=sum(parameter.numel() for parameter in stage.module.parameters()),
-        flops_per_step=training_flops(config.lam, pairs.store.frame_shape) * training.batch_size // 2,
+        flops_per_step=round(objective_flops(config, pairs.store.frame_shape, spec) * training.batch_size),
         seconds_per_step=seconds,
         hours=seconds * training.num_steps / 3600,
         memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_memory(),
