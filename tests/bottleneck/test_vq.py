@@ -34,11 +34,12 @@ def test_codes_gradients_loss_and_the_moved_codebook_agree_with_the_oracle() -> 
         ((latents * weights).sum() + loss).backward()
         ((oracle_latents * weights).sum() + oracle_loss.sum()).backward()
         assert torch.equal(indices, oracle_indices)
-        torch.testing.assert_close(latents, oracle_latents)
-        torch.testing.assert_close(loss, oracle_loss.sum())
-        torch.testing.assert_close(a.grad, b.grad)
-        # It smooths counts by a thousandth, which we do not.
-        torch.testing.assert_close(ours.codebook, state.embed[0], rtol=1e-3, atol=1e-4)
+        # It smooths counts by some hundred-thousandths, which we do not.
+        close = {"rtol": 1e-4, "atol": 1e-4}
+        torch.testing.assert_close(latents, oracle_latents, **close)
+        torch.testing.assert_close(loss, oracle_loss.sum(), **close)
+        torch.testing.assert_close(a.grad, b.grad, **close)
+        torch.testing.assert_close(ours.codebook, state.embed[0], **close)
 
 
 def test_an_input_becomes_the_nearest_code() -> None:

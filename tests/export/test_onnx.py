@@ -105,6 +105,24 @@ def test_graphs_compute_what_torch_does(model, tmp_path, config, spec, files):
     assert np.allclose(action, wanted_action.numpy(), atol=1e-3)
 
 
+@pytest.mark.parametrize("quantizer", ["vq", "continuous"])
+def test_other_quantizers_go_out_too(quantizer, tmp_path):
+    torch.manual_seed(0)
+    values = {"num_slots": 3, "quantizer": {"name": quantizer}}
+    sizes = {"patch_size": 8, "dim": 16, "depth": 1, "num_heads": 2}
+    config = {**values, "encoder": {"name": "pair", **sizes}, "decoder": {"name": "regression", **sizes}}
+    LatentActionModel(LatentActionModel.Config.parse(config), SHAPE).eval().save_pretrained(tmp_path / "model")
+    done = export(tmp_path / "model", "--out", tmp_path / "onnx")
+    assert done.returncode == 0, done.stderr
+    frames = np.random.default_rng(3).integers(0, 256, (2, 5, *SHAPE), dtype=np.uint8)
+    codes, latents = ort.InferenceSession(str(tmp_path / "onnx" / "encoder.onnx")).run(
+        None, {"obs": frames[0], "next_obs": frames[1]}
+    )
+    expected = LatentActionModel.from_pretrained(tmp_path / "model").encode(frames[0], frames[1])
+    assert np.array_equal(codes, expected.indices.numpy())
+    assert np.allclose(latents, expected.latents.numpy(), atol=1e-5)
+
+
 def test_a_graph_that_computes_something_else_is_not_kept(model, tmp_path, monkeypatch):
     class Written:
         def __init__(self, *_, **__) -> None: ...

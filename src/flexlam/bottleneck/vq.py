@@ -58,10 +58,11 @@ class VQ(nn.Module):
         """Quantised latents, code indices, and the commitment loss; in training the codebook follows."""
         x = self.norm(x.float().flatten(1)).view(x.shape)
         flat = x.detach().flatten(0, 1)
-        distances = torch.cdist(flat, self.codebook)
+        # |x|² is the same for every code: it is added for those that are served worst, and not by cdist, for ONNX.
+        distances = flat.square().sum(1, keepdim=True) - 2 * flat @ self.codebook.T + self.codebook.square().sum(1)
         indices = distances.argmin(1)
         codes = self.codebook[indices].view(x.shape)
-        commitment = self.config.commitment * (x - codes).square().mean() if len(x) else x.sum()
+        commitment = self.config.commitment * (x - codes).square().mean().nan_to_num()  # of no slots: 0
         if self.training:
             self._follow(flat, indices, distances)
         return x + (codes - x).detach(), indices.view(x.shape[:2]), commitment
