@@ -102,7 +102,8 @@ def tiny() -> StudyConfig:
         exogenous=ExogenousConfig(
             worlds={
                 "gridworld": WorldPair(
-                    chosen_on=_gridworld("grid4", 2000, 0, 0), reported=_gridworld("grid4", 2000, 1, 1)
+                    chosen_on=_before_waves("gridworld", "grid4", 2000, 0),
+                    reported=_before_waves("gridworld", "grid4", 2000, 1),
                 )
             },
             lam=LamRunConfig(lam=lam, training=_loop(10, 16)),
@@ -174,6 +175,20 @@ def cpu() -> StudyConfig:
         ),
         joint=JointStudyConfig(
             training=JointConfig(training=_loop(600, 64, OptimizerConfig(learning_rate=5e-4))),
+        ),
+        exogenous=ExogenousConfig(
+            worlds={
+                name: WorldPair(
+                    chosen_on=_before_waves(suite, task, 8000, 0), reported=_before_waves(suite, task, 8000, 1)
+                )
+                for name, suite, task in (
+                    ("gridworld", "gridworld", "grid8"),
+                    ("reacher", "dm_control:reacher-easy", "reacher-easy"),
+                )
+            },
+            lam=LamRunConfig(lam=lam, training=_loop(600, 64)),
+            num_choice_seeds=1,
+            probes=ProbesConfig(prefix_lengths=(4, 16), num_fitted=4000, num_test=2000),
         ),
     )
 
@@ -259,15 +274,15 @@ def paper() -> StudyConfig:
     )
 
 
-def _gridworld(task: str, num_frames: int, seed: int, pattern: int) -> RecordingConfig:
-    """A disc before waves, half of whose moves are random."""
+def _before_waves(suite: str, task: str, num_frames: int, seed: int) -> RecordingConfig:
+    """A world before waves of its own, in which half of the moves are random."""
     return RecordingConfig(
-        suite="gridworld",
+        suite=suite,
         tasks=(task,),
         num_frames=num_frames,
         noise=0.5,
         seed=seed,
-        overlays=(Waves.Config(innovation=0.7, pattern_seed=pattern),),
+        overlays=(Waves.Config(innovation=0.7, pattern_seed=seed),),
     )
 
 
