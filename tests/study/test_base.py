@@ -23,3 +23,6 @@ def test_settings_that_came_later_have_their_defaults() -> None:
     before["store"]["codec"], before["margin"] = "webp", 1.0
     assert differing(before, now) == ["margin", "store"]
     assert differing({"no such": 1}, now) != []
+    del before["exogenous"]
+    elsewhere = now | {"exogenous": {**now["exogenous"], "num_labels": 1}}
+    assert differing(before, elsewhere) == ["margin", "store"], "a group that came later is of another study"

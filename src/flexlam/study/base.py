@@ -195,14 +195,15 @@ def _check_early(config: StudyConfig, out: Path, share: Share, merge: Sequence[P
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Names of the settings in which two studies differ.
+    """Names of the settings in which a study that was run differs from one that is to be.
 
     The number of workers changes no figure, and a dataset may lie in another folder. A setting that did not exist when
-    a study was run has its default.
+    a study was run has its default; a group that did not exist then is of another study, and is passed over.
     """
+    later = {name for name, value in other.items() if name not in one and isinstance(value, Mapping)}
     one, other = (_complete(values) for values in (one, other))
     one, other = ({**values, "dataset": Path(values.get("dataset") or "").name} for values in (one, other))
-    names = sorted((one.keys() | other.keys()) - {"num_workers"})
+    names = sorted((one.keys() | other.keys()) - {"num_workers"} - later)
     return [name for name in names if one.get(name) != other.get(name)]
 
 
