@@ -99,19 +99,7 @@ def tiny() -> StudyConfig:
         ),
         explored=recording,
         narrow=narrow.model_copy(update={"acting_tasks": ("predict_position",)}),
-        exogenous=ExogenousConfig(
-            worlds={
-                "gridworld": WorldPair(
-                    chosen_on=_before_waves("gridworld", "grid4", 2000, 0),
-                    reported=_before_waves("gridworld", "grid4", 2000, 1),
-                )
-            },
-            lam=LamRunConfig(lam=lam, training=_loop(10, 16)),
-            prefix_length=2,
-            num_labels=32,
-            num_choice_seeds=1,
-            probes=ProbesConfig(prefix_lengths=(2, 4), num_fitted=100, num_test=50, num_steps=20, num_swaps=16),
-        ),
+        exogenous=_tiny_exogenous(lam),
         narrow_pair=narrow,
         joint=JointStudyConfig(
             num_labels=64, training=JointConfig(translator=translator, training=_loop(10, 16)), idm_fit=fit
@@ -271,6 +259,23 @@ def paper() -> StudyConfig:
         narrow_pair=narrow.model_copy(update={"tested": ("rooms_watermaze",), "acting_tasks": ("rooms_watermaze",)}),
         joint=JointStudyConfig(num_labels=720_000, training=preset.joint),
         num_workers=1,
+    )
+
+
+def _tiny_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
+    """Remedies in seconds."""
+    return ExogenousConfig(
+        worlds={
+            "gridworld": WorldPair(
+                chosen_on=_before_waves("gridworld", "grid4", 2000, 0),
+                reported=_before_waves("gridworld", "grid4", 2000, 1),
+            )
+        },
+        lam=LamRunConfig(lam=lam, training=_loop(10, 16)),
+        prefix_length=2,
+        num_labels=32,
+        num_choice_seeds=1,
+        probes=ProbesConfig(prefix_lengths=(2, 4), num_fitted=100, num_test=50, num_steps=20, num_swaps=16),
     )
 
 
