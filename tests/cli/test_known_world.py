@@ -1,6 +1,7 @@
 """Commands about leakage and labels, on a small world whose truth is known (tests/known_world.py)."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,5 +210,7 @@ def test_an_interrupted_command_tells_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(import_module(VERBS[" ".join(verb)][0]), "run", stop)
+    before = signal.getsignal(signal.SIGTERM)
     said = run_command(*verb)
+    assert signal.getsignal(signal.SIGTERM) == before, "a caller in Python keeps its own handler"
     assert said.code == 130 and said.err.strip().endswith(hint)

@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -63,3 +65,39 @@ def test_a_worker_that_is_killed_is_told_of() -> None:
 
     with pytest.raises(FlexlamError, match="ended with code -9"):
         run_jobs(work, 2, 2)
+
+
+def raise_interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def stopped_at_birth(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGTERM raises, as it does under the command line, and every copy is told to stop the moment it is there."""
+    fork, parent = os.fork, os.getpid()
+
+    def fork_and_be_told() -> int:
+        found = fork()
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(os, "fork", fork_and_be_told)
+    before = signal.signal(signal.SIGTERM, raise_interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
+    if os.getpid() != parent:
+        os._exit(1)  # a copy that has left its place must not go on as the test's process
+
+
+def test_a_copy_that_is_stopped_at_birth_does_not_go_on_as_its_parent(stopped_at_birth: None, tmp_path: Path) -> None:
+    note = tmp_path / "copies"
+    parent = os.getpid()
+    try:
+        with pytest.raises(FlexlamError, match="ended with code 130"):
+            run_jobs(lambda number: number, 2, 2)
+    finally:
+        if os.getpid() != parent:
+            note.write_text("a copy came here")
+    assert not note.exists()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()

@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from flexlam import __version__
@@ -54,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"flexlam {__version__}")
         return 0
-    _let_sigterm_clean_up()
+    with _sigterm_cleans_up():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     verb = ""
     try:
         verb, rest = _split(arguments)
@@ -74,14 +79,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _let_sigterm_clean_up() -> None:
+@contextmanager
+def _sigterm_cleans_up() -> Iterator[None]:
     """A polite kill, as schedulers send it, leaves as Ctrl-C does: nothing half-written stays behind."""
 
     def leave(number: int, frame: object) -> None:
         raise KeyboardInterrupt("told to stop")
 
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
         signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:

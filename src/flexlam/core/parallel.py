@@ -2,14 +2,18 @@
 
 import multiprocessing
 import pickle
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from flexlam.core.errors import FlexlamError
 
 Result = TypeVar("Result")
+
+_STOPPED = 130  # the code of a process that was told to stop, as shells give it
 
 
 def run_jobs(
@@ -41,8 +45,9 @@ def run_jobs(
     try:
         for _ in range(num_workers):
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(work, num_jobs, counter, theirs))
-            process.start()
+            with signals_held() as mask:
+                process = context.Process(target=_work, args=(work, num_jobs, counter, theirs, mask))
+                process.start()
             theirs.close()
             workers[ours] = process
         return _gather(workers, num_jobs, on_done)
@@ -56,11 +61,25 @@ def run_jobs(
             pipe.close()
 
 
-def _work(work: Callable[[int], Any], num_jobs: int, counter: Any, pipe: Connection) -> None:
+@contextmanager
+def signals_held() -> Iterator[set[signal.Signals]]:
+    """Fork in here, and let the copy put the mask this gives back in force once it is ready to be stopped.
+
+    A handler that raises would otherwise raise in a copy that has not left its parent's stack yet, and unwind that.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield mask  # type: ignore[misc]  # numbers without a name are not what is held here
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _work(work: Callable[[int], Any], num_jobs: int, counter: Any, pipe: Connection, mask: set[signal.Signals]) -> None:
     import torch
 
     torch.set_num_threads(1)  # the threads of the parent are not in its copy
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         while (number := _next(counter)) < num_jobs:
             try:
                 message = pickle.dumps((number, None, work(number)))
@@ -69,7 +88,7 @@ def _work(work: Callable[[int], Any], num_jobs: int, counter: Any, pipe: Connect
             pipe.send_bytes(message)  # `send` would share the memory of tensors, and it ends with this process
         pipe.close()
     except (KeyboardInterrupt, BrokenPipeError):
-        pass  # told to stop, or nobody listens any more
+        sys.exit(_STOPPED)  # told to stop, or nobody listens any more
 
 
 def _next(counter: Any) -> int:

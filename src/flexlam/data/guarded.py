@@ -22,6 +22,7 @@ from pydantic import Field
 
 from flexlam.core.config import Config
 from flexlam.core.errors import DataError, FlexlamError
+from flexlam.core.parallel import signals_held
 
 Tell = Callable[[Any], object]
 Work = Callable[[Any, Tell], Any]
@@ -119,14 +120,23 @@ def _unguarded(work: Work, items: Sequence[Any], on_told: Callable[[Any], object
 def _start(work: Work, items: Sequence[Any], limits: Limits) -> _Worker:
     context = multiprocessing.get_context("fork")  # the child holds the reader already
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(work, items, limits, theirs, ours, os.getpid()), daemon=True)
-    process.start()
+    with signals_held() as mask:
+        process = context.Process(
+            target=_serve, args=(work, items, limits, theirs, ours, os.getpid(), mask), daemon=True
+        )
+        process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
 def _serve(
-    work: Work, items: Sequence[Any], limits: Limits, pipe: Connection, parents: Connection, parent: int
+    work: Work,
+    items: Sequence[Any],
+    limits: Limits,
+    pipe: Connection,
+    parents: Connection,
+    parent: int,
+    mask: set[signal.Signals],
 ) -> None:
     """The child: items by their numbers, until the pipe closes or the parent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a lock that the parent held is free at once
@@ -136,6 +146,7 @@ def _serve(
     parents.close()  # or this copy would keep it open, and its end would never be seen
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     pages = int(Path("/proc/self/statm").read_text().split()[5])  # private memory that can be written to
     most = pages * resource.getpagesize() + int(limits.gigabytes * 1e9)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
