@@ -84,6 +84,18 @@ def test_the_same_seed_and_actions_give_the_same_frames_whatever_was_before(task
 
 @NEEDS_MUJOCO
 @NEEDS_EGL
+def test_an_arm_is_drawn_wide_enough_to_be_seen_and_moves_as_it_would_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = run("reacher-easy", 5, 8)
+    monkeypatch.setattr(dm_control_suite, "_DRAWN_RADIUS", {})
+    thin = run("reacher-easy", 5, 8)
+    for one, other in zip(drawn, thin, strict=True):
+        assert one.foreground is not None and other.foreground is not None
+        assert one.foreground.sum() > other.foreground.sum() + 60, "pixels"
+        np.testing.assert_array_equal(one.extras[ENDOGENOUS_STATE], other.extras[ENDOGENOUS_STATE])
+
+
+@NEEDS_MUJOCO
+@NEEDS_EGL
 def test_an_overlay_is_a_backdrop_of_the_body() -> None:
     suite = OverlaySuite(DmControlSuite("walker-walk"), [Waves(Waves.Config())])
     clean = run("walker-walk", 2, 0)[0]

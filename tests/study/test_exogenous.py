@@ -6,31 +6,33 @@ import torch
 from flexlam.core.errors import ConfigError
 from flexlam.envs.gridworld import GridworldSuite
 from flexlam.study import exogenous
-from flexlam.study.config import ExogenousConfig, StudyConfig, WorldPair, load_profile
-from flexlam.study.exogenous import (
-    ACTIONS_FIRST,
-    CHOSEN_ON,
-    CROSS,
-    CROSS_FIRST,
-    FEATURES,
-    FLOW,
-    PLAIN,
-    REPORTED,
-    SUPERVISED,
-)
+from flexlam.study.config import ExogenousConfig, FactorsConfig, StudyConfig, WorldPair, load_profile
+from flexlam.study.exogenous import CHOSEN_ON, REPORTED
+from flexlam.study.exogenous_factors import VARIED, factor_steps, factor_table
 from flexlam.study.found import Found, Measured
 from flexlam.study.pieces.models import equal_objective_steps, objective_flops
+from flexlam.study.pieces.remedies import (
+    ACTIONS_FIRST,
+    CROSS,
+    CROSS_FIRST,
+    ENDOGENOUS_FIRST,
+    FEATURES,
+    FLOW,
+    METHODS,
+    PLAIN,
+    SUPERVISED,
+    objectives,
+)
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.objectives.composed import ObjectivesConfig
 
 TINY = load_profile("tiny")
 WORLDS = TINY.exogenous.worlds
-METHODS = exogenous.objectives_names()
 
 
-def five_seeds(**worlds: WorldPair) -> StudyConfig:
-    update = {"seeds": (0, 1, 2, 3, 4), "exogenous": TINY.exogenous.model_copy(update={"worlds": worlds or WORLDS})}
-    return TINY.model_copy(update=update)
+def five_seeds(factors: FactorsConfig = FactorsConfig(), **worlds: WorldPair) -> StudyConfig:  # noqa: B008
+    compared = TINY.exogenous.model_copy(update={"worlds": worlds or WORLDS, "factors": factors})
+    return TINY.model_copy(update={"seeds": (0, 1, 2, 3, 4), "exogenous": compared})
 
 
 def test_remedies_are_chosen_in_one_world_and_reported_in_another() -> None:
@@ -62,7 +64,7 @@ def test_remedies_take_as_much_arithmetic_as_plain_reconstruction() -> None:
     shape, spec, plain = GridworldSuite().frame_shape, GridworldSuite.action_spec, TINY.exogenous.lam
     plain = plain.model_copy(update={"training": plain.training.model_copy(update={"num_steps": 1000})})
     reference = 1000 * objective_flops(plain, shape, spec)
-    for method, asked in exogenous.objectives(TINY.exogenous).items():
+    for method, asked in objectives(TINY.exogenous).items():
         run = plain.model_copy(update={"objectives": asked})
         steps = equal_objective_steps(plain, run, "gridworld")
         assert steps * objective_flops(run, shape, spec) == pytest.approx(reference, rel=2e-3), method
@@ -76,7 +78,7 @@ def test_labelled_transitions_cost_what_their_share_of_the_batch_does() -> None:
     shape, spec, plain = GridworldSuite().frame_shape, GridworldSuite.action_spec, TINY.exogenous.lam
 
     def cost(batch_size: int) -> float:
-        asked = exogenous.objectives(TINY.exogenous)[SUPERVISED]
+        asked = objectives(TINY.exogenous)[SUPERVISED]
         labels = asked.auxiliary.model_copy(update={"batch_size": batch_size})
         return objective_flops(
             plain.model_copy(update={"objectives": ObjectivesConfig(main=asked.main, auxiliary=labels)}), shape, spec
@@ -114,7 +116,7 @@ def figures(
             for seed in config.seeds if role == REPORTED else config.seeds[:1]:
                 for method in METHODS:
                     rows = []
-                    for k in (2, 4):
+                    for k in (2, 4 if config.exogenous.worlds[world].lam is None else 6):
                         lost = 0.01 * seed + (plain_short if method == PLAIN and k == 2 else 0)
                         error, told = errors[method] + lost, leak[method] * k / 4
                         rows.append(
@@ -130,6 +132,86 @@ def figures(
 
 def verdicts(config: StudyConfig, found: Found) -> dict[str, str]:
     return {claim.id: claim.verdict for claim in exogenous.conclude(config, found).claims}
+
+
+def ordered() -> dict[str, WorldPair]:
+    lam = TINY.exogenous.lam
+    wider = lam.model_copy(update={"lam": lam.lam.model_copy(update={"num_slots": 6})})
+    return {"order": WORLDS["gridworld"].model_copy(update={"lam": wider, "only_order": True})}
+
+
+def test_a_world_may_ask_for_the_order_alone_and_have_a_model_of_its_own() -> None:
+    steps = exogenous.steps(five_seeds(**ordered()))
+    assert {step.about["method"] for step in steps} == {PLAIN, *ENDOGENOUS_FIRST}
+    for step in steps:
+        assert step.settings["prefix_lengths"] == [2, 6] and step.parents[2].settings["lam"]["num_slots"] == 6
+
+
+def test_where_the_order_alone_is_asked_for_there_are_no_other_claims() -> None:
+    config = five_seeds(**ordered())
+    found = verdicts(config, figures(config))
+    assert set(found) == {f"order/endogenous-first/{what}" for what in ("full", "short", "plain-gap")} | {"swap-score"}
+
+
+FACTORS = FactorsConfig(world="gridworld", innovations=(0.1, 2.0), num_slots=(3, 6), num_seeds=1)
+
+
+def test_one_factor_is_varied_and_all_else_is_as_in_its_world() -> None:
+    steps = factor_steps(five_seeds(FACTORS))
+    assert len(steps) == 4 * len(VARIED) and {step.about["seed"] for step in steps} == {0}
+    whole = WORLDS["gridworld"].reported.model_dump(mode="json")
+    for step in steps:
+        data, _, lam = step.parents
+        recording, num_slots = data.settings["recording"], lam.settings["lam"]["num_slots"]
+        (waves,) = recording["overlays"]
+        varied = {"innovation": waves["innovation"], "K": num_slots}
+        assert varied.pop(step.about["factor"]) == step.about["level"]
+        usual = {"innovation": whole["overlays"][0]["innovation"], "K": TINY.exogenous.lam.lam.num_slots}
+        assert all(value == usual[factor] for factor, value in varied.items())
+        assert {**waves, "innovation": usual["innovation"]} == whole["overlays"][0]
+    assert len({step.name for step in steps}) == len(steps)
+
+
+def test_factors_are_told_in_a_table_of_their_own() -> None:
+    config = five_seeds(FACTORS)
+    measured = [
+        Measured(
+            step.about,
+            [
+                {
+                    "k": k,
+                    "action_linear_nmse": 0.9,
+                    "action_mlp_nmse": step.about["level"] / 10,
+                    "action_given_state_nmse": 1,
+                }
+                | {"exogenous_innovation_linear_nmse": 0.75, "exogenous_innovation_mlp_nmse": 1.5}
+                for k in step.settings["prefix_lengths"]
+            ],
+        )
+        for step in factor_steps(config)
+    ]
+    table = factor_table(config, Found(measured))
+    assert [len(group) for group in table.groups] == [2 * len(VARIED), 2 * len(VARIED)]
+    assert table.groups[0][0] == ("innovation = 0.1", PLAIN, "0.010", "0.250", "0.010", "0.250")
+    assert table.groups[1][-1] == ("K = 6", CROSS_FIRST, "0.600", "0.250", "0.600", "0.250")
+
+
+@pytest.mark.parametrize(
+    ("factors", "told"),
+    [
+        (FactorsConfig(world="grid"), "worlds are gridworld"),
+        (FactorsConfig(world="plain", innovations=(0.1,)), "no waves"),
+    ],
+)
+def test_factors_that_cannot_be_varied_are_refused(factors: FactorsConfig, told: str) -> None:
+    pair = WORLDS["gridworld"]
+    if factors.world == "plain":
+        bare = {name: getattr(pair, name).model_copy(update={"overlays": ()}) for name in ("chosen_on", "reported")}
+        config = five_seeds(factors, plain=pair.model_copy(update=bare))
+    else:
+        config = five_seeds(factors)
+    with pytest.raises(ConfigError, match=told):
+        factor_steps(config)
 
 
 def test_what_is_so_is_supported() -> None:

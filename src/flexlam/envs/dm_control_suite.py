@@ -30,8 +30,12 @@ _SIZE = 64
 _GREY = 128
 _SCENE = ("target", "root")
 """Geoms of the world that belong to the foreground: what is to be reached, and what an arm hangs on."""
-_DRAWN_RADIUS = {"pointmass": 0.03}
-"""Metres, of what would be two pixels wide; its domain has no contacts, so that only the picture changes."""
+_DRAWN_RADIUS = {
+    "point_mass": {"pointmass": 0.03},
+    "reacher": {"arm": 0.03, "hand": 0.03, "finger": 0.03},
+}
+"""Domain -> geom -> metres, of what would be two pixels wide; these domains have no contacts, so that only the picture
+changes."""
 _HIDDEN_GROUP = 5  # MuJoCo draws the geoms of groups 0, 1 and 2
 _INSTALL = "On Debian and Ubuntu: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri"
 
@@ -93,7 +97,7 @@ class DmControlEnvironment:
         names = [model.id2name(geom, "geom") for geom in range(model.ngeom)]
         ground = [body == 0 and name not in _SCENE for body, name in zip(bodies, names, strict=True)]
         model.geom_group[np.array(ground)] = _HIDDEN_GROUP
-        for name, radius in _DRAWN_RADIUS.items():
+        for name, radius in _DRAWN_RADIUS.get(domain, {}).items():
             if name in names:
                 model.geom_size[names.index(name), 0] = radius
         self._has_target = "target" in names

@@ -117,6 +117,23 @@ class WorldPair(Config):
     """Where the best remedy is chosen."""
     reported: RecordingConfig
     """Where results are reported: other games, and other patterns in the background."""
+    lam: LamRunConfig | None = None
+    """Plain FlexLAM in this kind of world; None: that of the study."""
+    only_order: bool = False
+    """Compare plain FlexLAM with the remedies that come first alone: which slots carry the action?"""
+
+
+class FactorsConfig(Config):
+    """One factor at a time, with all else as in a world of the main comparison; fewer LAM seeds, no claims."""
+
+    world: str = ""
+    """Which."""
+    innovations: tuple[float, ...] = ()
+    """Jumps of the waves' phases in radians a decision: the noise level."""
+    num_slots: tuple[int, ...] = ()
+    """K."""
+    num_seeds: int = Field(default=2, ge=1)
+    """LAM seeds, the first ones."""
 
 
 class ExogenousConfig(Config):
@@ -135,7 +152,9 @@ class ExogenousConfig(Config):
     num_choice_seeds: int = Field(default=2, ge=1)
     """LAM seeds, the first ones, in the world where the remedy is chosen."""
     probes: ProbesConfig = ProbesConfig()
-    """How leakage is measured."""
+    """How leakage is measured; the prefix lengths are the short one and K."""
+    factors: FactorsConfig = FactorsConfig()
+    """What else is varied."""
 
 
 class StudyConfig(Config):

@@ -6,47 +6,24 @@ The best remedy is chosen in one world and reported in another of its kind, at e
 import numpy as np
 
 from flexlam.core.errors import ConfigError
-from flexlam.data.labels import LabelBudget
 from flexlam.metrics.ranks import spearman
 from flexlam.report.table import Table
 from flexlam.study.base import Outcome, Study
 from flexlam.study.claims import Claim, above, below, mean_effect
 from flexlam.study.config import ExogenousConfig, StudyConfig, WorldPair
+from flexlam.study.exogenous_factors import factor_steps, factor_table
 from flexlam.study.found import Found, Values
 from flexlam.study.graph import Step
-from flexlam.study.pieces.data import data_step
-from flexlam.study.pieces.leakage import probes_step
-from flexlam.study.pieces.models import equal_objective_steps, lam_step, with_steps
-from flexlam.training.lam import LamRunConfig
-from flexlam.training.objectives.action_supervision import ActionSupervision
-from flexlam.training.objectives.composed import ObjectivesConfig
-from flexlam.training.objectives.cross_exogenous import CrossExogenous
-from flexlam.training.objectives.features import FeaturePrediction
-from flexlam.training.objectives.optical_flow import OpticalFlow
+from flexlam.study.pieces.remedies import (
+    ENDOGENOUS_FIRST,
+    METHODS,
+    PLAIN,
+    REPLACING,
+    remedy_runs,
+    remedy_step,
+)
 
-PLAIN = "reconstruction"
-CROSS, FEATURES, FLOW = "cross-exogenous", "features", "optical flow"
-SUPERVISED, CROSS_FIRST, ACTIONS_FIRST = "reconstruction + actions", "cross-exogenous first", "actions first"
-REPLACING = (CROSS, FEATURES, FLOW)
-"""Remedies that take the place of reconstruction."""
-ENDOGENOUS_FIRST = (CROSS_FIRST, ACTIONS_FIRST)
-"""Remedies that have the first slots to themselves."""
 CHOSEN_ON, REPORTED = "chosen on", "reported"
-
-
-def objectives(config: ExogenousConfig) -> dict[str, ObjectivesConfig]:
-    """What each method asks of the codes."""
-    labels = ActionSupervision.Config(labels=LabelBudget(count=config.num_labels))
-    first = {"num_endogenous": config.prefix_length}
-    return {
-        PLAIN: ObjectivesConfig(),
-        CROSS: ObjectivesConfig(main=CrossExogenous.Config()),
-        FEATURES: ObjectivesConfig(main=FeaturePrediction.Config()),
-        FLOW: ObjectivesConfig(main=OpticalFlow.Config()),
-        SUPERVISED: ObjectivesConfig(auxiliary=labels, weight=config.action_weight),
-        CROSS_FIRST: ObjectivesConfig(auxiliary=CrossExogenous.Config(), **first),
-        ACTIONS_FIRST: ObjectivesConfig(auxiliary=labels, **first),
-    }
 
 
 def steps(config: StudyConfig) -> list[Step]:
@@ -59,43 +36,29 @@ def steps(config: StudyConfig) -> list[Step]:
         raise ConfigError("This profile has no worlds for the study of remedies. Take --profile cpu or tiny.")
     wanted = []
     for name, pair in config.exogenous.worlds.items():
-        for role in (CHOSEN_ON, REPORTED):
+        runs = remedy_runs(config.exogenous, pair.lam or config.exogenous.lam, pair.reported.suite)
+        for role, recording in ((CHOSEN_ON, pair.chosen_on), (REPORTED, pair.reported)):
             seeds = config.seeds if role == REPORTED else config.seeds[: config.exogenous.num_choice_seeds]
-            for method, run in _runs(config.exogenous, pair).items():
-                wanted += [_step(config, pair, role, run, seed, _about(name, role, method, seed)) for seed in seeds]
-    return wanted
+            for method in _methods(pair):
+                about = {"world": name, "role": role, "method": method}
+                wanted += [remedy_step(config, recording, runs[method], s, {**about, "seed": s}) for s in seeds]
+    return wanted + factor_steps(config)
 
 
-def _about(world: str, role: str, method: str, seed: int) -> dict[str, str | int]:
-    return {"world": world, "role": role, "method": method, "seed": seed}
-
-
-def _runs(config: ExogenousConfig, pair: WorldPair) -> dict[str, LamRunConfig]:
-    """Each method's run, as long as costs as much arithmetic as plain reconstruction."""
-    plain = config.lam
-    found = {}
-    for method, asked in objectives(config).items():
-        run = plain.model_copy(update={"objectives": asked})
-        found[method] = with_steps(run, equal_objective_steps(plain, run, pair.reported.suite))
-    return found
-
-
-def _step(
-    config: StudyConfig, pair: WorldPair, role: str, run: LamRunConfig, seed: int, about: dict[str, str | int]
-) -> Step:
-    recording = pair.reported if role == REPORTED else pair.chosen_on
-    other = recording.model_copy(update={"overlay_seed": recording.seed + 1})
-    data, twin = data_step(config, recording), data_step(config, other)
-    reads_twin = "cross-exogenous" in (run.objectives.main.name, run.objectives.auxiliary.name)
-    lam = lam_step(data, run, seed, about, twin if reads_twin else None)
-    return probes_step(data, twin, lam, config.exogenous.probes, about)
+def _methods(pair: WorldPair) -> tuple[str, ...]:
+    return (PLAIN, *ENDOGENOUS_FIRST) if pair.only_order else METHODS
 
 
 class _Errors:
     """What was found, as errors and shares by seed."""
 
     def __init__(self, config: ExogenousConfig, found: Found) -> None:
-        self.found, self.full, self.short = found, config.lam.lam.num_slots, config.prefix_length
+        self.found, self.short = found, config.prefix_length
+        self._config = config
+
+    def full(self, world: str) -> int:
+        """K."""
+        return (self._config.worlds[world].lam or self._config.lam).lam.num_slots
 
     def action(self, world: str, method: str, k: int, role: str = REPORTED) -> Values:
         """Error of the best probe of the action; that of code and state counts, too."""
@@ -132,19 +95,23 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
     if not found:
         return Outcome([], {}, {})
     errors, claims, tables = _Errors(config.exogenous, found), [], {}
-    for world in config.exogenous.worlds:
-        claims += _claims(errors, world)
+    for world, pair in config.exogenous.worlds.items():
+        claims += _order_claims(errors, world) if pair.only_order else _claims(errors, world)
         tables[
             f"{world}: NMSE of the action and share of the innovation read, mean over LAM seeds ± standard error"
-        ] = _table(errors, world)
+        ] = _table(errors, world, _methods(pair))
     claims.append(_swap_claim(config, errors))
+    if config.exogenous.factors.world:
+        tables["One factor at a time: NMSE of the action and share of the innovation read, mean over LAM seeds"] = (
+            factor_table(config, found)
+        )
     return Outcome(claims, tables, {})
 
 
 def _claims(errors: _Errors, world: str) -> list[Claim]:
     """Of one world."""
-    short, full = errors.short, errors.full
-    remedies = tuple(method for method in objectives_names() if method != PLAIN)
+    short, full = errors.short, errors.full(world)
+    remedies = tuple(method for method in METHODS if method != PLAIN)
     claims = [
         above(
             f"{world}/leaks",
@@ -168,8 +135,14 @@ def _claims(errors: _Errors, world: str) -> list[Claim]:
                     unit=unit,
                 )
             )
+    return claims + _order_claims(errors, world)
+
+
+def _order_claims(errors: _Errors, world: str) -> list[Claim]:
+    """Whether the first slots carry the action."""
+    short, full = errors.short, errors.full(world)
     first = errors.best(world, ENDOGENOUS_FIRST, short)
-    claims += [
+    return [
         below(
             f"{world}/endogenous-first/full",
             f"{world}: {first} has an action NMSE of at most .3 at k = {full}",
@@ -192,22 +165,19 @@ def _claims(errors: _Errors, world: str) -> list[Claim]:
             "NMSE",
         ),
     ]
-    return claims
-
-
-def objectives_names() -> tuple[str, ...]:
-    """Every method."""
-    return (PLAIN, *REPLACING, SUPERVISED, *ENDOGENOUS_FIRST)
 
 
 def _swap_claim(config: StudyConfig, errors: _Errors) -> Claim:
     """Rank correlation of the swap score with true leakage over all models of a seed, in all worlds."""
-    cells = [(world, method) for world in config.exogenous.worlds for method in objectives_names()]
-    full = errors.full
+    cells = [
+        (world, method, errors.full(world))
+        for world, pair in config.exogenous.worlds.items()
+        for method in _methods(pair)
+    ]
     correlations: Values = {}
-    for seed in errors.leak(*cells[0], full):
-        scores = [errors.of("swap_score", world, method, full)[seed][0] for world, method in cells]
-        leaks = [errors.leak(world, method, full)[seed][0] for world, method in cells]
+    for seed in errors.leak(*cells[0]):
+        scores = [errors.of("swap_score", *cell)[seed][0] for cell in cells]
+        leaks = [errors.leak(*cell)[seed][0] for cell in cells]
         correlations[seed] = [spearman(scores, leaks)]
     return above(
         "swap-score",
@@ -226,8 +196,8 @@ def _minus(one: Values, other: Values) -> Values:
     return {seed: [a - b for a, b in zip(one[seed], other[seed], strict=True)] for seed in one}
 
 
-def _table(errors: _Errors, world: str) -> Table:
-    short, full = errors.short, errors.full
+def _table(errors: _Errors, world: str, methods: tuple[str, ...]) -> Table:
+    short, full = errors.short, errors.full(world)
     header = [f"{what}, k = {k}" for k in (short, full) for what in ("action", "leakage")]
     cells = ("action_linear_nmse", "action_given_state_nmse", "swap_score", "twin_agreement", "psnr")
     rows = tuple(
@@ -236,7 +206,7 @@ def _table(errors: _Errors, world: str) -> Table:
             *(_mean(values(world, method, k)) for k in (short, full) for values in (errors.action, errors.leak)),
             *(errors.found.cell(key, world=world, method=method, k=full, role=REPORTED) for key in cells),
         )
-        for method in objectives_names()
+        for method in methods
     )
     names = ("action, linear probe", "action, given the state", "swap score", "twins' codes alike", "PSNR, dB")
     return Table(("objective", *header, *(f"{name}, k = {full}" for name in names)), (rows,))

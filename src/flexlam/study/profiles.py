@@ -176,7 +176,7 @@ def cpu() -> StudyConfig:
             },
             lam=LamRunConfig(lam=lam, training=_loop(600, 64)),
             num_choice_seeds=1,
-            probes=ProbesConfig(prefix_lengths=(4, 16), num_fitted=4000, num_test=2000),
+            probes=ProbesConfig(num_fitted=4000, num_test=2000),
         ),
     )
 
@@ -275,7 +275,7 @@ def _tiny_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
         prefix_length=2,
         num_labels=32,
         num_choice_seeds=1,
-        probes=ProbesConfig(prefix_lengths=(2, 4), num_fitted=100, num_test=50, num_steps=20, num_swaps=16),
+        probes=ProbesConfig(num_fitted=100, num_test=50, num_steps=20, num_swaps=16),
     )
 
 
