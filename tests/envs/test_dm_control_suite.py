@@ -27,6 +27,7 @@ NEEDS_EGL = pytest.mark.skipif(
 WIDTHS = {  # of actions, of states
     "cartpole-balance": (1, 4),
     "cheetah-run": (6, 18),
+    "finger-spin": (2, 6),
     "hopper-hop": (4, 14),
     "point_mass-easy": (2, 4),
     "reacher-easy": (2, 4),

@@ -24,7 +24,15 @@ from flexlam.envs.dm_control_experts import EXPERTS, REFERENCES, Expert
 ACTION_REPEAT = 4
 """Control steps of the physics for each decision; rewards are added up."""
 
-TASKS = ("cartpole-balance", "cheetah-run", "hopper-hop", "point_mass-easy", "reacher-easy", "walker-walk")
+TASKS = (
+    "cartpole-balance",
+    "cheetah-run",
+    "finger-spin",
+    "hopper-hop",
+    "point_mass-easy",
+    "reacher-easy",
+    "walker-walk",
+)
 
 _SIZE = 64
 _GREY = 128
