@@ -25,6 +25,7 @@ NEEDS_EGL = pytest.mark.skipif(
     reason="needs EGL: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri",
 )
 WIDTHS = {  # of actions, of states
+    "ball_in_cup-catch": (2, 8),
     "cartpole-balance": (1, 4),
     "cheetah-run": (6, 18),
     "finger-spin": (2, 6),
@@ -85,10 +86,11 @@ def test_the_same_seed_and_actions_give_the_same_frames_whatever_was_before(task
 
 @NEEDS_MUJOCO
 @NEEDS_EGL
-def test_an_arm_is_drawn_wide_enough_to_be_seen_and_moves_as_it_would_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = run("reacher-easy", 5, 8)
+@pytest.mark.parametrize("task", ["ball_in_cup-catch", "reacher-easy"])
+def test_what_is_thin_is_drawn_wide_and_moves_as_it_would_have(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = run(task, 5, 40)
     monkeypatch.setattr(dm_control_suite, "_DRAWN_RADIUS", {})
-    thin = run("reacher-easy", 5, 8)
+    thin = run(task, 5, 40)
     for one, other in zip(drawn, thin, strict=True):
         assert one.foreground is not None and other.foreground is not None
         assert one.foreground.sum() > other.foreground.sum() + 60, "pixels"

@@ -25,6 +25,7 @@ ACTION_REPEAT = 4
 """Control steps of the physics for each decision; rewards are added up."""
 
 TASKS = (
+    "ball_in_cup-catch",
     "cartpole-balance",
     "cheetah-run",
     "finger-spin",
@@ -39,11 +40,11 @@ _GREY = 128
 _SCENE = ("target", "root")
 """Geoms of the world that belong to the foreground: what is to be reached, and what an arm hangs on."""
 _DRAWN_RADIUS = {
+    "ball_in_cup": {**{f"cup_part_{part}": 0.03 for part in range(5)}, "ball": 0.04},
     "point_mass": {"pointmass": 0.03},
     "reacher": {"arm": 0.03, "hand": 0.03, "finger": 0.03},
 }
-"""Domain -> geom -> metres, of what would be two pixels wide; these domains have no contacts, so that only the picture
-changes."""
+"""Domain -> geom -> metres, of what would be two pixels wide. In the picture alone: contacts are as they were."""
 _HIDDEN_GROUP = 5  # MuJoCo draws the geoms of groups 0, 1 and 2
 _INSTALL = "On Debian and Ubuntu: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri"
 
@@ -65,7 +66,7 @@ class DmControlSuite:
     def __init__(self, env_id: str) -> None:
         if not env_id:
             known = ", ".join(TASKS)
-            raise ConfigError(f"Which task? Name it after a colon, say dm_control:{TASKS[1]}. Known: {known}.")
+            raise ConfigError(f"Which task? Name it after a colon, say dm_control:cheetah-run. Known: {known}.")
         _check_task(env_id)
         self.tasks: tuple[str, ...] = (env_id,)
         self.has_expert: bool = env_id in EXPERTS
@@ -105,9 +106,9 @@ class DmControlEnvironment:
         names = [model.id2name(geom, "geom") for geom in range(model.ngeom)]
         ground = [body == 0 and name not in _SCENE for body, name in zip(bodies, names, strict=True)]
         model.geom_group[np.array(ground)] = _HIDDEN_GROUP
-        for name, radius in _DRAWN_RADIUS.get(domain, {}).items():
-            if name in names:
-                model.geom_size[names.index(name), 0] = radius
+        wide = _DRAWN_RADIUS.get(domain, {})
+        self._wide = np.array([names.index(name) for name in wide], np.intp)
+        self._radii = np.array([*wide.values()])
         self._has_target = "target" in names
         self._expert: Expert | None = EXPERTS.get(task)
         spec = self._env.action_spec()
@@ -190,7 +191,11 @@ class DmControlEnvironment:
     def _observe(self, reward: float) -> Step:
         physics = self._env.physics
         render = partial(physics.render, _SIZE, _SIZE, camera_id=0)
+        sizes = physics.model.geom_size
+        true_radii = sizes[self._wide, 0].copy()
+        sizes[self._wide, 0] = self._radii
         picture, drawn = _drawing(render), _drawing(partial(render, segmentation=True))
+        sizes[self._wide, 0] = true_radii
         foreground = drawn[..., 0] >= 0  # -1 where there is no geom
         frame = np.where(foreground[..., None], picture, np.uint8(_GREY))
         state = np.concatenate([physics.data.qpos, physics.data.qvel]).astype(np.float32)
