@@ -22,6 +22,7 @@ from flexlam.envs.base import Environment, open_suite
 from flexlam.envs.dm_control_suite import TASKS
 from flexlam.envs.gridworld import GridworldSuite
 from flexlam.envs.overlay import with_overlays
+from flexlam.envs.two_routes import TwoRoutesSuite
 from flexlam.report.table import Table
 
 BACKDROPS = (None, "waves", "texture", "sprites", "flicker")
@@ -32,7 +33,10 @@ _IN_A_ROW, _GAP = 3, 3
 def worlds(only: str | None) -> list[tuple[str, str]]:
     """Suite and task of every world that can be run here."""
     found = [("gridworld", task) for task in GridworldSuite.tasks]
-    if only != "gridworld" and importlib.util.find_spec("dm_control") is not None:
+    if only == "gridworld":
+        return found
+    found += [("two-routes", task) for task in TwoRoutesSuite.tasks]
+    if importlib.util.find_spec("dm_control") is not None:
         found += [(f"dm_control:{task}", task) for task in TASKS]
     return found
 

@@ -7,8 +7,10 @@ from flexlam.acting.baselines import BehaviourActor, Uniform
 from flexlam.acting.collect import Expert
 from flexlam.acting.rollout import Arena, PlayedEpisode
 from flexlam.core.errors import ConfigError, SuiteError
+from flexlam.core.extras import ENDOGENOUS_STATE, ROUTE
 from flexlam.core.seeding import derive_seed
 from flexlam.envs.base import Environment
+from flexlam.envs.two_routes import TwoRoutesSuite
 from square_world import SquareGame, SquareSuite
 
 
@@ -78,6 +80,15 @@ def test_kept_episodes_hold_frames_actions_and_notes_of_every_decision() -> None
         np.testing.assert_array_equal(frame, step.obs)
         step = game.step(action)
     assert not episodes[1].frames and not episodes[2].notes
+
+
+def test_episodes_tell_the_exact_states_of_their_last_frame() -> None:
+    with Arena(TwoRoutesSuite(), "two-routes", 2) as arena:
+        episodes = arena.play(lambda slots: BehaviourActor(Expert), 6, 0)
+    for episode in episodes:
+        (x, y), (route,) = episode.last_extras[ENDOGENOUS_STATE], episode.last_extras[ROUTE]
+        assert x > 50 and route == np.sign(y - 32)
+    assert len({episode.last_extras[ROUTE][0] for episode in episodes}) == 2
 
 
 def test_experts_return_more_than_random_actions_on_the_same_episodes() -> None:

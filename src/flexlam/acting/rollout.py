@@ -25,6 +25,8 @@ class PlayedEpisode:
     """Whether it is remembered step by step."""
     episode_return: float = 0.0
     num_decisions: int = 0
+    last_extras: dict[str, np.ndarray] = field(default_factory=dict)
+    """Exact states (n,) of its last frame, by the names of core/extras.py, where the suite tells them."""
     frames: list[np.ndarray] = field(default_factory=list)
     """Frames (H, W, C), if kept."""
     actions: list[np.ndarray] = field(default_factory=list)
@@ -36,6 +38,7 @@ class PlayedEpisode:
         """One decision and what it led to."""
         self.episode_return += step.reward
         self.num_decisions += 1
+        self.last_extras = step.extras
         if self.kept:
             self.frames.append(frame.copy())
             self.actions.append(action.copy())

@@ -27,6 +27,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "gymnasium": "flexlam.envs.gymnasium_suite:GymnasiumSuite",
         "dmlab": "flexlam.envs.dmlab:DmlabSuite",
         "gridworld": "flexlam.envs.gridworld:GridworldSuite",
+        "two-routes": "flexlam.envs.two_routes:TwoRoutesSuite",
         "dm_control": "flexlam.envs.dm_control_suite:DmControlSuite",
     },
     "overlay": {
