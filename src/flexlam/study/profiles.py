@@ -1,7 +1,10 @@
 """Studies at four sizes: seconds (tests), two CPU cores, one GPU, the paper's own."""
 
+from typing import Any
+
 from flexlam.acting.agent import DrawRule
 from flexlam.acting.recording import RecordingConfig
+from flexlam.bottleneck.fsq import FSQ
 from flexlam.data.labels import LabelBudget
 from flexlam.envs.dmlab import NORMALISED as DMLAB_NORMALISED
 from flexlam.envs.dmlab import TASKS as DMLAB_TASKS
@@ -18,6 +21,7 @@ from flexlam.presets.vizdoom import small_policy
 from flexlam.study.config import (
     ActingConfig,
     ExogenousConfig,
+    FactorsConfig,
     JointStudyConfig,
     NarrowConfig,
     OursConfig,
@@ -164,20 +168,7 @@ def cpu() -> StudyConfig:
         joint=JointStudyConfig(
             training=JointConfig(training=_loop(600, 64, OptimizerConfig(learning_rate=5e-4))),
         ),
-        exogenous=ExogenousConfig(
-            worlds={
-                name: WorldPair(
-                    chosen_on=_before_waves(suite, task, 8000, 0), reported=_before_waves(suite, task, 8000, 1)
-                )
-                for name, suite, task in (
-                    ("gridworld", "gridworld", "grid8"),
-                    ("reacher", "dm_control:reacher-easy", "reacher-easy"),
-                )
-            },
-            lam=LamRunConfig(lam=lam, training=_loop(600, 64)),
-            num_choice_seeds=1,
-            probes=ProbesConfig(num_fitted=4000, num_test=2000),
-        ),
+        exogenous=_cpu_exogenous(lam),
     )
 
 
@@ -267,8 +258,8 @@ def _tiny_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
     return ExogenousConfig(
         worlds={
             "gridworld": WorldPair(
-                chosen_on=_before_waves("gridworld", "grid4", 2000, 0),
-                reported=_before_waves("gridworld", "grid4", 2000, 1),
+                chosen_on=_before_waves("gridworld", "grid4", 2000, 0, innovation=0.7),
+                reported=_before_waves("gridworld", "grid4", 2000, 1, innovation=0.7),
             )
         },
         lam=LamRunConfig(lam=lam, training=_loop(10, 16)),
@@ -279,15 +270,47 @@ def _tiny_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
     )
 
 
-def _before_waves(suite: str, task: str, num_frames: int, seed: int) -> RecordingConfig:
-    """A world before waves of its own, in which half of the moves are random."""
+def _cpu_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
+    """A gridworld, a cup with a ball, and a gridworld whose slots are so small that their order matters."""
+
+    def pair(suite: str, task: str, **settings: Any) -> dict[str, RecordingConfig]:
+        return {
+            name: _before_waves(suite, task, 8000, n, **settings) for n, name in enumerate(("chosen_on", "reported"))
+        }
+
+    trunk = {"patch_size": 8, "dim": 64, "depth": 2, "num_heads": 2}  # things that move by less than a patch
+    fine = lam.model_copy(update={"encoder": PairEncoder.Config(**trunk), "decoder": RegressionDecoder.Config(**trunk)})
+    small_slots = lam.model_copy(update={"quantizer": FSQ.Config(levels=(4, 4))})
+    return ExogenousConfig(
+        worlds={
+            "gridworld": WorldPair(**pair("gridworld", "grid8", innovation=0.7)),
+            "ball in cup": WorldPair(
+                **pair("dm_control:ball_in_cup-catch", "ball_in_cup-catch", innovation=0.7, strength=0.3),
+                lam=LamRunConfig(lam=fine, training=_loop(900, 64)),
+            ),
+            "gridworld, small slots": WorldPair(
+                **pair("gridworld", "grid8", innovation=0.4),
+                lam=LamRunConfig(lam=small_slots, training=_loop(600, 64)),
+                only_order=True,
+            ),
+        },
+        lam=LamRunConfig(lam=lam, training=_loop(500, 64)),
+        num_choice_seeds=1,
+        probes=ProbesConfig(num_fitted=4000, num_test=2000),
+        factors=FactorsConfig(world="gridworld", innovations=(0.2, 0.4), num_slots=(8, 32), num_seeds=1),
+    )
+
+
+def _before_waves(suite: str, task: str, num_frames: int, seed: int, **waves: float) -> RecordingConfig:
+    """A world before waves of its own, in which half of the moves, or all where there is no expert, are random."""
     return RecordingConfig(
         suite=suite,
         tasks=(task,),
         num_frames=num_frames,
+        behaviour="random" if task == "ball_in_cup-catch" else "mixed",
         noise=0.5,
         seed=seed,
-        overlays=(Waves.Config(innovation=0.7, pattern_seed=seed),),
+        overlays=(Waves.Config(pattern_seed=seed, **waves),),
     )
 
 
