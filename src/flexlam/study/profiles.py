@@ -273,23 +273,23 @@ def _tiny_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
 def _cpu_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
     """A gridworld, a cup with a ball, and a gridworld whose slots are so small that their order matters."""
 
-    def pair(suite: str, task: str, **settings: Any) -> dict[str, RecordingConfig]:
-        return {
-            name: _before_waves(suite, task, 8000, n, **settings) for n, name in enumerate(("chosen_on", "reported"))
-        }
+    def recordings(suite: str, task: str, **waves: Any) -> dict[str, Any]:
+        roles = ("chosen_on", "reported")
+        return {role: _before_waves(suite, task, 8000, seed, **waves) for seed, role in enumerate(roles)}
 
-    trunk = {"patch_size": 8, "dim": 64, "depth": 2, "num_heads": 2}  # things that move by less than a patch
+    # The cup moves by less than a patch of 16 pixels.
+    trunk: dict[str, Any] = {"patch_size": 8, "dim": 64, "depth": 2, "num_heads": 2}
     fine = lam.model_copy(update={"encoder": PairEncoder.Config(**trunk), "decoder": RegressionDecoder.Config(**trunk)})
     small_slots = lam.model_copy(update={"quantizer": FSQ.Config(levels=(4, 4))})
     return ExogenousConfig(
         worlds={
-            "gridworld": WorldPair(**pair("gridworld", "grid8", innovation=0.7)),
+            "gridworld": WorldPair(**recordings("gridworld", "grid8", innovation=0.7)),
             "ball in cup": WorldPair(
-                **pair("dm_control:ball_in_cup-catch", "ball_in_cup-catch", innovation=0.7, strength=0.3),
+                **recordings("dm_control:ball_in_cup-catch", "ball_in_cup-catch", innovation=0.7, strength=0.3),
                 lam=LamRunConfig(lam=fine, training=_loop(900, 64)),
             ),
             "gridworld, small slots": WorldPair(
-                **pair("gridworld", "grid8", innovation=0.4),
+                **recordings("gridworld", "grid8", innovation=0.4),
                 lam=LamRunConfig(lam=small_slots, training=_loop(600, 64)),
                 only_order=True,
             ),
@@ -301,7 +301,7 @@ def _cpu_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
     )
 
 
-def _before_waves(suite: str, task: str, num_frames: int, seed: int, **waves: float) -> RecordingConfig:
+def _before_waves(suite: str, task: str, num_frames: int, seed: int, **waves: Any) -> RecordingConfig:
     """A world before waves of its own, in which half of the moves, or all where there is no expert, are random."""
     return RecordingConfig(
         suite=suite,
