@@ -17,7 +17,7 @@ from flexlam.data.episodes import Columns, EpisodeInfo, Reader
 from flexlam.data.extras import COLUMN, as_vectors
 from flexlam.data.shards import Codec, encode_frame
 
-_TELL_EVERY = 16
+_TELL_EVERY = 64  # frames: a message costs as much as a small frame
 
 FrameFit = Literal["stretch", "crop", "pad"]
 
