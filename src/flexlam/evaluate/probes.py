@@ -37,7 +37,7 @@ STDERRS = 3.0
 """... if it is so many standard errors above nothing."""
 READ = 0.5
 """Share of the action's variance from which on codes are said to tell of it."""
-SWAPPED = 0.15
+SWAPPED = 0.03
 """Share of the codes' variance that pasted texture makes, from which on codes are said to react to it."""
 
 
@@ -133,8 +133,8 @@ def judge_leakage(row: Mapping[str, Any]) -> tuple[str, str]:
     innovation, action = (_read(row, name) for name in ("exogenous_innovation", "action"))
     if innovation is None:
         score = row["swap_score"]
-        react = f"{score:.0%} of the codes' variance comes from texture pasted over parts of the picture"
-        return ("reacts to anything that moves" if score >= SWAPPED else "hardly reacts to pasted motion"), react
+        told = f"codes take away {score:.1%} of the decoding error in moving texture that is pasted over the picture"
+        return ("tells of anything that moves" if score >= SWAPPED else "hardly tells of pasted motion"), told
     leak, stderr = innovation
     leaks = leak >= LEAK and leak >= STDERRS * stderr
     told = f"{leak:.0%} of what is new in the background can be read from the codes"
