@@ -273,8 +273,8 @@ def row(action: float | None = None, innovation: float | None = None, stderr: fl
         (row(0.2, 0.02), "tells of neither", "and 20% of the action"),
         (row(None, 0.4), "tells of the background", "40% of what is new"),
         (row(None, 0.02), "does not tell of the background", "2% of what is new"),
-        (row(0.9, None, swap=0.5), "reacts to anything that moves", "50% of the codes' variance"),
-        (row(None, None, swap=0.05), "hardly reacts to pasted motion", "5% of the codes"),
+        (row(0.9, None, swap=0.5), "tells of anything that moves", "take away 50.0% of the decoding error"),
+        (row(None, None, swap=0.01), "hardly tells of pasted motion", "take away 1.0%"),
         (row(0.9, 0.2, stderr=0.1), "tells of the action", "20% of what is new"),  # two standard errors are not enough
         (row(0.9, 0.099), "tells of the action", "10% of what is new"),
         (row(0.5, 0.0), "tells of the action", "50% of the action"),

@@ -117,11 +117,11 @@ def test_the_page_loads_nothing_and_tells_the_figures(results: Any, moves: Any, 
     ("verdict", "state"),
     [
         ("tells of the action", "good"),
-        ("hardly reacts to pasted motion", "good"),
+        ("hardly tells of pasted motion", "good"),
         ("tells of neither", "warn"),
         ("tells of the background, not of the action", "bad"),
         ("tells of the background", "bad"),
-        ("reacts to anything that moves", "bad"),
+        ("tells of anything that moves", "bad"),
     ],
 )
 def test_a_verdict_has_its_colour(results: Any, tmp_path: Path, verdict: str, state: str) -> None:

@@ -38,7 +38,7 @@ STDERRS = 3.0
 READ = 0.5
 """Share of the action's variance from which on codes are said to tell of it."""
 SWAPPED = 0.03
-"""Share of the codes' variance that pasted texture makes, from which on codes are said to react to it."""
+"""Share of the error in pasted texture that codes take away, from which on they are said to tell of it."""
 
 
 class ProbesConfig(Config):

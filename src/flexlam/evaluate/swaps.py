@@ -1,4 +1,4 @@
-"""Do codes react to motion that is none of the agent's? Texture is pasted in, and scenes cut: no labels, no truth."""
+"""Do codes tell of motion that is none of the agent's? Texture is pasted in, and scenes cut: no labels, no truth."""
 
 import numpy as np
 import torch

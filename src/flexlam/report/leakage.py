@@ -1,4 +1,4 @@
-"""The page about leakage: what can be read from codes, how they react to what is none of the agent's, with pictures."""
+"""The page about leakage: what can be read from codes, what they tell of what is none of the agent's, with pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _REACTIONS = {
 }
 _STATES = {
     "tells of the action": "good",
-    "hardly reacts to pasted motion": "good",
+    "hardly tells of pasted motion": "good",
     "does not tell of the background": "good",
     "tells of the action and of the background": "warn",
     "tells of neither": "warn",
@@ -127,7 +127,9 @@ def leakage_figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     drawn = []
     if any(f"{target}_linear_nmse" in row for target in ("action", "exogenous_innovation") for row in rows):
         drawn.append(chart(read, "What is read", "NMSE; 1 is nothing, 0 everything", right=0.78))
-    drawn.append(chart(reaction, "What codes react to", "Share made by pasted texture; by a cut", right=0.85))
+    drawn.append(
+        chart(reaction, "What codes make up", "Share of the error taken away: in texture, of a cut", right=0.85)
+    )
     return drawn
 
 
@@ -149,9 +151,10 @@ def write_leakage(path: Path, results: Mapping[str, Any], transitions: Sequence[
         "that tells of it leaks the future."
     )
     react_note = (
-        "Swap score: share of the codes’ variance made by which moving texture is pasted over a part of both "
-        "frames. Twin score and agreement: the same move before another background. Cut explained: how much of a frame "
-        "of another video a code lets the decoder make up. ΔPSNR: own codes over codes of other transitions. "
+        "Swap score: moving texture is pasted over a part of both frames; the share of the decoding error in it that "
+        "the code takes away, against the code under another texture. Twin score and agreement: the same move before "
+        "another background. Cut explained: how much of a frame of another video a code lets the decoder make up. "
+        "ΔPSNR: own codes over codes of other transitions. "
         "Errors are over those of copying the present frame, in either region of the picture."
     )
     picture_note = (
@@ -162,7 +165,7 @@ def write_leakage(path: Path, results: Mapping[str, Any], transitions: Sequence[
     sections = [
         section("Verdict", "", verdict_box(_STATES.get(verdict, "bad"), verdict, f"{results['reason']}.")),
         section("What is read", read_note, figures(leakage_figures(rows)) + _probes(rows, results["chance"])),
-        section("What codes react to", react_note, tables(reactions_table(rows))),
+        section("What codes react to, and make up", react_note, tables(reactions_table(rows))),
         section("Pictures", picture_note, sweeps_html(strips, gain, "Transition")) if strips else "",
         made(
             results["command"],
