@@ -15,7 +15,6 @@ from flexlam.study.pieces.remedies import (
     ACTIONS_FIRST,
     CROSS,
     CROSS_FIRST,
-    ENDOGENOUS_FIRST,
     FEATURES,
     FLOW,
     METHODS,
@@ -134,23 +133,13 @@ def verdicts(config: StudyConfig, found: Found) -> dict[str, str]:
     return {claim.id: claim.verdict for claim in exogenous.conclude(config, found).claims}
 
 
-def ordered() -> dict[str, WorldPair]:
+def test_a_world_may_have_a_model_of_its_own() -> None:
     lam = TINY.exogenous.lam
     wider = lam.model_copy(update={"lam": lam.lam.model_copy(update={"num_slots": 6})})
-    return {"order": WORLDS["gridworld"].model_copy(update={"lam": wider, "only_order": True})}
-
-
-def test_a_world_may_ask_for_the_order_alone_and_have_a_model_of_its_own() -> None:
-    steps = exogenous.steps(five_seeds(**ordered()))
-    assert {step.about["method"] for step in steps} == {PLAIN, *ENDOGENOUS_FIRST}
-    for step in steps:
+    config = five_seeds(own=WORLDS["gridworld"].model_copy(update={"lam": wider}))
+    for step in exogenous.steps(config):
         assert step.settings["prefix_lengths"] == [2, 6] and step.parents[2].settings["lam"]["num_slots"] == 6
-
-
-def test_where_the_order_alone_is_asked_for_there_are_no_other_claims() -> None:
-    config = five_seeds(**ordered())
-    found = verdicts(config, figures(config))
-    assert set(found) == {f"order/endogenous-first/{what}" for what in ("full", "short", "plain-gap")} | {"swap-score"}
+    assert set(verdicts(config, figures(config)).values()) == {"supported"}
 
 
 FACTORS = FactorsConfig(world="gridworld", innovations=(0.1, 2.0), num_slots=(3, 6), num_seeds=1)

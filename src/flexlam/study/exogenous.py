@@ -10,7 +10,7 @@ from flexlam.metrics.ranks import spearman
 from flexlam.report.table import Table
 from flexlam.study.base import Outcome, Study
 from flexlam.study.claims import Claim, above, below, mean_effect
-from flexlam.study.config import ExogenousConfig, StudyConfig, WorldPair
+from flexlam.study.config import ExogenousConfig, StudyConfig
 from flexlam.study.exogenous_factors import factor_steps, factor_table
 from flexlam.study.found import Found, Values
 from flexlam.study.graph import Step
@@ -39,14 +39,10 @@ def steps(config: StudyConfig) -> list[Step]:
         runs = remedy_runs(config.exogenous, pair.lam or config.exogenous.lam, pair.reported.suite)
         for role, recording in ((CHOSEN_ON, pair.chosen_on), (REPORTED, pair.reported)):
             seeds = config.seeds if role == REPORTED else config.seeds[: config.exogenous.num_choice_seeds]
-            for method in _methods(pair):
+            for method, run in runs.items():
                 about = {"world": name, "role": role, "method": method}
-                wanted += [remedy_step(config, recording, runs[method], s, {**about, "seed": s}) for s in seeds]
+                wanted += [remedy_step(config, recording, run, s, {**about, "seed": s}) for s in seeds]
     return wanted + factor_steps(config)
-
-
-def _methods(pair: WorldPair) -> tuple[str, ...]:
-    return (PLAIN, *ENDOGENOUS_FIRST) if pair.only_order else METHODS
 
 
 class _Errors:
@@ -95,11 +91,11 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
     if not found:
         return Outcome([], {}, {})
     errors, claims, tables = _Errors(config.exogenous, found), [], {}
-    for world, pair in config.exogenous.worlds.items():
-        claims += _order_claims(errors, world) if pair.only_order else _claims(errors, world)
+    for world in config.exogenous.worlds:
+        claims += _claims(errors, world)
         tables[
             f"{world}: NMSE of the action and share of the innovation read, mean over LAM seeds ± standard error"
-        ] = _table(errors, world, _methods(pair))
+        ] = _table(errors, world)
     claims.append(_swap_claim(config, errors))
     if config.exogenous.factors.world:
         tables["One factor at a time: NMSE of the action and share of the innovation read, mean over LAM seeds"] = (
@@ -169,11 +165,7 @@ def _order_claims(errors: _Errors, world: str) -> list[Claim]:
 
 def _swap_claim(config: StudyConfig, errors: _Errors) -> Claim:
     """Rank correlation of the swap score with true leakage over all models of a seed, in all worlds."""
-    cells = [
-        (world, method, errors.full(world))
-        for world, pair in config.exogenous.worlds.items()
-        for method in _methods(pair)
-    ]
+    cells = [(world, method, errors.full(world)) for world in config.exogenous.worlds for method in METHODS]
     correlations: Values = {}
     for seed in errors.leak(*cells[0]):
         scores = [errors.of("swap_score", *cell)[seed][0] for cell in cells]
@@ -196,7 +188,7 @@ def _minus(one: Values, other: Values) -> Values:
     return {seed: [a - b for a, b in zip(one[seed], other[seed], strict=True)] for seed in one}
 
 
-def _table(errors: _Errors, world: str, methods: tuple[str, ...]) -> Table:
+def _table(errors: _Errors, world: str) -> Table:
     short, full = errors.short, errors.full(world)
     header = [f"{what}, k = {k}" for k in (short, full) for what in ("action", "leakage")]
     cells = ("action_linear_nmse", "action_given_state_nmse", "swap_score", "twin_agreement", "psnr")
@@ -206,7 +198,7 @@ def _table(errors: _Errors, world: str, methods: tuple[str, ...]) -> Table:
             *(_mean(values(world, method, k)) for k in (short, full) for values in (errors.action, errors.leak)),
             *(errors.found.cell(key, world=world, method=method, k=full, role=REPORTED) for key in cells),
         )
-        for method in methods
+        for method in METHODS
     )
     names = ("action, linear probe", "action, given the state", "swap score", "twins' codes alike", "PSNR, dB")
     return Table(("objective", *header, *(f"{name}, k = {full}" for name in names)), (rows,))
