@@ -166,3 +166,11 @@ def test_a_flow_plays_gridworld() -> None:
     assert [episode.episode_return for episode in first] == [episode.episode_return for episode in again]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(np.stack(one.actions), np.stack(other.actions))
+
+
+def test_rules_without_steps_of_their_own_are_written_as_before_there_were_flows() -> None:
+    rule = DrawRule(num_samples=2)
+    assert set(rule.model_dump(mode="json")) == {"num_samples", "codes", "temperature"}
+    five = DrawRule(num_steps=5)
+    assert five.model_dump(mode="json")["num_steps"] == 5
+    assert all(DrawRule.parse(x.model_dump(mode="json")) == x for x in (rule, five))
