@@ -17,6 +17,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> World:
     here.make("recording", "collect", "flow-tiny")
     here.make("store", "data", "convert", here.recording, "--num-workers", 1)
     here.make("lam", "train", "lam", "flow-tiny", "--data", here.store, *LAM_SETTINGS)
+    here.make("other", "train", "lam", "flow-tiny", "--data", here.store, *LAM_SETTINGS, "--training.seed", 1)
     parents = ("flow-tiny", "--lam", here.lam, "--data", here.store)
     here.make("policy", "train", "policy", *parents, *LAM_SETTINGS)
     here.make("regression", "train", "policy", *parents, "--policy.name", "regression", *LAM_SETTINGS)
@@ -54,6 +55,10 @@ def test_train_translator_takes_the_policys_latents_and_tells_the_misalignment(g
     arguments = ("train", "translator", "flow-tiny", "--lam", grid.lam, "--data", grid.store, "--out", tmp_path / "no")
     without = run(*arguments, "--latents.source", "sampled")
     assert without.code == 2 and "--policy RUN" in without.err
+    stranger = run(*arguments[:4], grid.other, *arguments[5:], "--policy", grid.policy)
+    assert stranger.code == 2 and "predicts the codes of model" in stranger.err and not (tmp_path / "no").exists()
+    unused = run(*arguments, "--label-file", "labels.csv", "--policy", grid.policy)
+    assert unused.code == 2 and "Leave --policy out" in unused.err
     wrong = run(*arguments, "--latents.source", "interpolated", "--policy", grid.regression)
     assert wrong.code == 2 and "a flow alone can do" in wrong.err and not (tmp_path / "no").exists()
 

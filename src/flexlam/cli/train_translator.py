@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flexlam.cli.options import Output
 from flexlam.cli.parse import parse_with_preset
+from flexlam.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from flexlam.core.run_folder import RunFolder
@@ -30,6 +31,12 @@ class TrainTranslator(Output):
 def run(prog: str, arguments: Sequence[str]) -> None:
     """Parse and fit."""
     options, settings = parse_with_preset(TrainTranslator, "translator", prog, arguments)
+    if options.policy is not None and options.label_file is not None and settings.latents.source == "inferred":
+        raise ConfigError(
+            "--policy was given, but the translator learns from the encoder's latents (latents.source inferred), and "
+            "with --label-file there are no other labels on which to measure the policy's. Leave --policy out, or take "
+            "its latents (--latents.source sampled)."
+        )
     from flexlam.data.location import located
     from flexlam.training.translator import train_translator, train_translator_by_hand
 

@@ -209,13 +209,13 @@ def train_translator_by_hand(
     translator = config.translator.model_copy(update={"use_prev_action": False})
     config = config.model_copy(update={"translator": translator, "labels": LabelBudget(count=len(labels))})
     codes = encode_with_actions(model, store, index, labels.rows, labels.actions)
-    deciding = _policy_of(config, model, policy)
+    deciding = None if policy is None else load_policy(policy, model.hash, model.device)
     codes = with_latents(config.latents, model, deciding, store, index, labels.rows, codes, config.seed)
     fit = fit_translator(translator, labels.spec, model, codes, config.fit, config.seed)
     accuracy = heldout_accuracy(TranslatorProblem(translator, labels.spec, model, codes, config.seed), fit, config)
     splits = split_episodes(store, gap.split, gap.split_seed)
     unseen = {*splits.validation, *splits.test} & set(index.episode[labels.rows].tolist())
-    parents = _parents(model, store.content_hash, deciding)
+    parents = _parents(config, model, store.content_hash, deciding)
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     write_bytes(run.path / f"labels{label_file.suffix.lower()}", read_bytes(label_file))
     about: dict[str, Any] = {
@@ -241,7 +241,7 @@ def train_translator(
 ) -> RunFolder:
     """Run stage 3: OUT/model holds the translator, OUT/labels.parquet the labelled transitions it has seen.
 
-    `policy` is the run whose latents the settings ask for, if they do.
+    `policy` is the run whose latents the settings ask for, if they do; it has to be one of this model in any case.
 
     Raises:
         DataError, CheckpointError, OutputError, TrainingError: see those.
@@ -250,8 +250,8 @@ def train_translator(
     pairs = load_pairs(data, lam_run.pairs, model.frame_shape)
     spec = require_actions(pairs.store)
     labels = choose_labels(pairs.train, pairs.store, config.labels, config.seed, config.draw)
-    deciding = _policy_of(config, model, policy)
-    parents = _parents(model, pairs.store.content_hash, deciding)
+    deciding = None if policy is None else load_policy(policy, model.hash, model.device)
+    parents = _parents(config, model, pairs.store.content_hash, deciding)
     check_output_folder(out, overwrite)
     encoded = encode_labelled(model, pairs.store, pairs.train, labels.rows)
     latents = with_latents(config.latents, model, deciding, pairs.store, pairs.train, labels.rows, encoded, config.seed)
@@ -263,13 +263,11 @@ def train_translator(
     return run
 
 
-def _policy_of(config: TranslatorRunConfig, model: LatentActionModel, policy: Path | None) -> Policy | None:
-    """The policy whose latents are asked for; None where the encoder's are."""
-    if config.latents.source == "inferred" or policy is None:
-        return None
-    return load_policy(policy, model.hash, model.device)
-
-
-def _parents(model: LatentActionModel, data_hash: str, policy: Policy | None) -> dict[str, str]:
+def _parents(
+    config: TranslatorRunConfig, model: LatentActionModel, data_hash: str, policy: Policy | None
+) -> dict[str, str]:
+    """What the translator is made from; a policy only if its latents are."""
     parents = {"lam": model.hash or "", "data": data_hash}
-    return parents if policy is None else {**parents, "policy": policy.hash or ""}
+    if policy is None or config.latents.source == "inferred":
+        return parents
+    return {**parents, "policy": policy.hash or ""}
