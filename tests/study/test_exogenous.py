@@ -7,7 +7,7 @@ from flexlam.core.errors import ConfigError
 from flexlam.envs.gridworld import GridworldSuite
 from flexlam.study import exogenous
 from flexlam.study.config import ExogenousConfig, FactorsConfig, StudyConfig, WorldPair, load_profile
-from flexlam.study.exogenous import CHOSEN_ON, REPORTED
+from flexlam.study.exogenous_errors import CHOSEN_ON, REPORTED
 from flexlam.study.exogenous_factors import VARIED, factor_steps, factor_table
 from flexlam.study.found import Found, Measured
 from flexlam.study.pieces.models import equal_objective_steps, objective_flops
@@ -230,6 +230,10 @@ def test_the_remedy_is_chosen_without_a_look_at_what_is_reported() -> None:
 
 def test_tables_hold_every_method_and_no_seed_makes_no_claim() -> None:
     config = five_seeds()
-    (table,) = exogenous.conclude(config, figures(config)).tables.values()
+    found = exogenous.conclude(config, figures(config))
+    (table,) = found.tables.values()
     assert [row[0] for row in table.groups[0]] == list(METHODS)
+    assert found.figures.keys() == {"remedies.svg", "swap.svg"}
+    for drawn in found.figures.values():
+        assert all(method in drawn for method in METHODS) and drawn.count("<use") >= 5 * len(METHODS), "every model"
     assert exogenous.conclude(config, Found([])).claims == []

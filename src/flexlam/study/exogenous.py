@@ -3,15 +3,14 @@
 The best remedy is chosen in one world and reported in another of its kind, at equal arithmetic.
 """
 
-import numpy as np
-
 from flexlam.core.errors import ConfigError
 from flexlam.metrics.ranks import spearman
-from flexlam.report.table import Table
 from flexlam.study.base import Outcome, Study
 from flexlam.study.claims import Claim, above, below, mean_effect
-from flexlam.study.config import ExogenousConfig, StudyConfig
+from flexlam.study.config import StudyConfig
+from flexlam.study.exogenous_errors import CHOSEN_ON, REPORTED, Errors
 from flexlam.study.exogenous_factors import factor_steps, factor_table
+from flexlam.study.exogenous_shown import remedies_figures, remedies_table
 from flexlam.study.found import Found, Values
 from flexlam.study.graph import Step
 from flexlam.study.pieces.remedies import (
@@ -22,8 +21,6 @@ from flexlam.study.pieces.remedies import (
     remedy_runs,
     remedy_step,
 )
-
-CHOSEN_ON, REPORTED = "chosen on", "reported"
 
 
 def steps(config: StudyConfig) -> list[Step]:
@@ -45,66 +42,24 @@ def steps(config: StudyConfig) -> list[Step]:
     return wanted + factor_steps(config)
 
 
-class _Errors:
-    """What was found, as errors and shares by seed."""
-
-    def __init__(self, config: ExogenousConfig, found: Found) -> None:
-        self.found, self.short = found, config.prefix_length
-        self._config = config
-
-    def full(self, world: str) -> int:
-        """K."""
-        return (self._config.worlds[world].lam or self._config.lam).lam.num_slots
-
-    def action(self, world: str, method: str, k: int, role: str = REPORTED) -> Values:
-        """Error of the best probe of the action; that of code and state counts, too."""
-        return self._best(("action_linear_nmse", "action_mlp_nmse", "action_given_state_nmse"), world, method, k, role)
-
-    def leak(self, world: str, method: str, k: int, role: str = REPORTED) -> Values:
-        """Share of the future exogenous innovation that the better probe reads."""
-        keys = ("exogenous_innovation_linear_nmse", "exogenous_innovation_mlp_nmse")
-        return {s: [max(0.0, 1 - v) for v in values] for s, values in self._best(keys, world, method, k, role).items()}
-
-    def of(self, key: str, world: str, method: str, k: int) -> Values:
-        """Any other column."""
-        return self.found.values(key, world=world, method=method, k=k, role=REPORTED)
-
-    def best(self, world: str, methods: tuple[str, ...], k: int) -> str:
-        """The method with the lowest action error plus leakage in the world for choosing."""
-
-        def score(method: str) -> float:
-            parts = (self.action(world, method, k, CHOSEN_ON), self.leak(world, method, k, CHOSEN_ON))
-            return sum(float(np.mean([value for values in part.values() for value in values])) for part in parts)
-
-        return min(methods, key=score)
-
-    def _best(self, keys: tuple[str, ...], world: str, method: str, k: int, role: str) -> Values:
-        found = [self.found.values(key, world=world, method=method, k=k, role=role) for key in keys]
-        return {
-            seed: [min(several) for several in zip(*(values[seed] for values in found if values), strict=True)]
-            for seed in found[0]
-        }
-
-
 def conclude(config: StudyConfig, found: Found) -> Outcome:
     """Leakage of plain FlexLAM, what remedies make of it, and whether the swap score foretells it."""
     if not found:
         return Outcome([], {}, {})
-    errors, claims, tables = _Errors(config.exogenous, found), [], {}
+    errors, claims, tables = Errors(config.exogenous, found), [], {}
     for world in config.exogenous.worlds:
         claims += _claims(errors, world)
-        tables[
-            f"{world}: NMSE of the action and share of the innovation read, mean over LAM seeds ± standard error"
-        ] = _table(errors, world)
+        title = f"{world}: NMSE of the action and share of the innovation read (95 % interval, or ± standard error)"
+        tables[title] = remedies_table(errors, world)
     claims.append(_swap_claim(config, errors))
     if config.exogenous.factors.world:
         tables["One factor at a time: NMSE of the action and share of the innovation read, mean over LAM seeds"] = (
             factor_table(config, found)
         )
-    return Outcome(claims, tables, {})
+    return Outcome(claims, tables, remedies_figures(errors))
 
 
-def _claims(errors: _Errors, world: str) -> list[Claim]:
+def _claims(errors: Errors, world: str) -> list[Claim]:
     """Of one world."""
     short, full = errors.short, errors.full(world)
     remedies = tuple(method for method in METHODS if method != PLAIN)
@@ -134,7 +89,7 @@ def _claims(errors: _Errors, world: str) -> list[Claim]:
     return claims + _order_claims(errors, world)
 
 
-def _order_claims(errors: _Errors, world: str) -> list[Claim]:
+def _order_claims(errors: Errors, world: str) -> list[Claim]:
     """Whether the first slots carry the action."""
     short, full = errors.short, errors.full(world)
     first = errors.best(world, ENDOGENOUS_FIRST, short)
@@ -163,7 +118,7 @@ def _order_claims(errors: _Errors, world: str) -> list[Claim]:
     ]
 
 
-def _swap_claim(config: StudyConfig, errors: _Errors) -> Claim:
+def _swap_claim(config: StudyConfig, errors: Errors) -> Claim:
     """Rank correlation of the swap score with true leakage over all models of a seed, in all worlds."""
     cells = [(world, method, errors.full(world)) for world in config.exogenous.worlds for method in METHODS]
     correlations: Values = {}
@@ -186,28 +141,6 @@ def _minus_half(ours: Values, plain: Values) -> Values:
 
 def _minus(one: Values, other: Values) -> Values:
     return {seed: [a - b for a, b in zip(one[seed], other[seed], strict=True)] for seed in one}
-
-
-def _table(errors: _Errors, world: str) -> Table:
-    short, full = errors.short, errors.full(world)
-    header = [f"{what}, k = {k}" for k in (short, full) for what in ("action", "leakage")]
-    cells = ("action_linear_nmse", "action_given_state_nmse", "swap_score", "twin_agreement", "psnr")
-    rows = tuple(
-        (
-            method,
-            *(_mean(values(world, method, k)) for k in (short, full) for values in (errors.action, errors.leak)),
-            *(errors.found.cell(key, world=world, method=method, k=full, role=REPORTED) for key in cells),
-        )
-        for method in METHODS
-    )
-    names = ("action, linear probe", "action, given the state", "swap score", "twins' codes alike", "PSNR, dB")
-    return Table(("objective", *header, *(f"{name}, k = {full}" for name in names)), (rows,))
-
-
-def _mean(values: Values) -> str:
-    found = mean_effect(values)
-    half = "" if found.ci95 is None else f" ({found.ci95[0]:.2f} to {found.ci95[1]:.2f})"
-    return f"{found.mean:.3f}{half}"
 
 
 def study() -> Study:

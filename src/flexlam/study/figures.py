@@ -25,7 +25,7 @@ _STYLE: Any = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
 }
-_COLOURS = ("#1f5fa8", "#c0392b", "#7f7f7f", "#2e8b57", "#8e6bbf")
+_COLOURS = ("#1f5fa8", "#c0392b", "#7f7f7f", "#2e8b57", "#8e6bbf", "#d98c00", "#111111")
 
 
 def panels(
