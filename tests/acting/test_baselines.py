@@ -24,7 +24,7 @@ from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.seeding import numpy_generator
 from flexlam.data.transitions import TransitionIndex
 from flexlam.envs.base import Step
-from flexlam.policy.regression import CloningPolicy
+from flexlam.policy.cloning import CloningPolicy
 from flexlam.training.cloning import Clone
 from flexlam.training.fit import seeded
 from flexlam.translator.actions import ActionCodec

@@ -5,6 +5,14 @@ from flexlam.bottleneck.continuous import Continuous
 from flexlam.core.errors import ConfigError
 
 
+def test_projection_leaves_latents_as_they_are_inside_their_range() -> None:
+    quantizer = Continuous(Continuous.Config(dim=2, resolution=4), 1)
+    latents = torch.tensor([[[0.3, -0.9]], [[1.7, 0.0]]])
+    projected, indices = quantizer.project(latents)
+    assert torch.equal(projected, torch.tensor([[[0.3, -0.9]], [[1.0, 0.0]]]))
+    assert (quantizer.indices_to_latents(indices) - projected).abs().max() <= 0.25
+
+
 def plain(num_slots: int = 2, **settings: object) -> Continuous:
     return Continuous(Continuous.Config.parse({"name": "continuous", "normalize": "none", **settings}), num_slots)
 

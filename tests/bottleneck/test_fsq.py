@@ -8,6 +8,15 @@ from flexlam.core.errors import ConfigError
 LEVELS = [(8, 5, 5, 5), (7, 5, 5, 5, 5), (4, 3), (3, 6), (9,)]
 
 
+def test_projection_rounds_to_the_nearest_level_and_stays_on_the_grid() -> None:
+    quantizer = FSQ(FSQ.Config(levels=(5, 4)), 1)
+    latents = torch.tensor([[0.2, 0.2], [0.3, 0.8], [-7.0, -0.6], [0.74, 7.0]])[:, None]
+    projected, indices = quantizer.project(latents)
+    expected = torch.tensor([[0.0, 0.0], [0.5, 0.5], [-1.0, -0.5], [0.5, 0.5]])[:, None]
+    torch.testing.assert_close(projected, expected)
+    torch.testing.assert_close(quantizer.indices_to_latents(indices), expected)
+
+
 def plain(levels: tuple[int, ...], num_slots: int = 3) -> FSQ:
     return FSQ(FSQ.Config(levels=levels, normalize="none"), num_slots)
 

@@ -6,6 +6,14 @@ from flexlam.bottleneck.vq import VQ
 from flexlam.core.errors import ConfigError
 
 
+def test_projection_takes_the_nearest_entry() -> None:
+    quantizer = VQ(VQ.Config(codebook_size=7, dim=3), 2)
+    latents = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(0))
+    projected, indices = quantizer.project(latents)
+    distances = (latents[:, :, None] - quantizer.codebook).square().sum(-1)
+    assert torch.equal(indices, distances.argmin(-1)) and torch.equal(projected, quantizer.codebook[indices])
+
+
 def plain(**settings: object) -> VQ:
     return VQ(
         VQ.Config.parse({"name": "vq", "codebook_size": 8, "dim": 3, "normalize": "none", **settings}), num_slots=2

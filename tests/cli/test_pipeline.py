@@ -29,7 +29,8 @@ NAMES = {
     },
     "decoder": {"flow", "regression"},
     "translator": {"per-prefix", "prefix-ensemble", "prefix-sampled"},
-    "preset": {"vizdoom", "vizdoom-small", "vizdoom-tiny"},
+    "policy": {"flow", "regression", "sequence"},
+    "preset": {"flow", "flow-tiny", "vizdoom", "vizdoom-small", "vizdoom-tiny"},
 }
 
 

@@ -13,10 +13,11 @@ from flexlam.core.config import ComponentConfig, component
 from flexlam.core.errors import ConfigError
 from flexlam.lam.model import LatentActionModel
 from flexlam.training.objectives.base import ObjectiveBatch
+from flexlam.training.policy import PolicyRunConfig
 
 FRAME_SHAPE = (16, 32, 3)
 ENTRIES = [(kind, name) for kind in catalog.CATALOG for name in catalog.names(kind)]
-CHOSEN_BY_NAME = ("encoder", "quantizer", "decoder", "objective", "translator")
+CHOSEN_BY_NAME = ("encoder", "quantizer", "decoder", "objective", "policy", "translator")
 NAMED = [(kind, name) for kind, name in ENTRIES if kind in CHOSEN_BY_NAME]
 
 
@@ -96,6 +97,15 @@ def test_quantizers(name: str) -> None:
     )
     assert quantizer.indices_to_latents(indices[0, :2]).shape == (2, dim)
     assert quantizer.distance_to_codes(latents[0, 0]) == pytest.approx(0, abs=1e-6)
+    made_up = 3 * torch.randn(4, 5, 3, dim, generator=torch.Generator().manual_seed(1))
+    projected, found = quantizer.project(made_up)
+    assert projected.shape == made_up.shape and found.shape == (4, 5, 3)
+    assert max(quantizer.distance_to_codes(vector) for vector in projected.flatten(0, 2)) < 1e-6
+    torch.testing.assert_close(quantizer.indices_to_latents(found), projected, rtol=0, atol=quantizer.step / 2 + 1e-6)
+    again, same = quantizer.project(latents.detach())
+    torch.testing.assert_close(again, latents.detach())
+    assert torch.equal(same, indices), "what was encoded stays"
+    assert quantizer.project(made_up[:, :, :0])[1].shape == (4, 5, 0)
     assert quantizer.null_init().shape == (dim,)
     assert quantizer.distance_to_codes(quantizer.null_init()) > 0.1
 
@@ -173,6 +183,17 @@ def test_objectives(name: str, moves: bool) -> None:
         decoder = [p.grad is not None and bool(p.grad.any()) for p in model.decoder.parameters()]
         assert any(decoder) == objective.trains_decoder
         model.zero_grad()
+
+
+@pytest.mark.parametrize("name", of_kind("policy"))
+def test_policies(name: str) -> None:
+    policy_class = look_up("policy", name)
+    assert all(type(getattr(policy_class, flag)) is bool for flag in ("reads_codes", "draws", "nested"))
+    kinds = [look_up("policy", other).kind for other in of_kind("policy")]
+    assert kinds.count(policy_class.kind) == 1, "its bundles are told apart from the others'"
+    for method in ("decider", "random_numbers", "save_pretrained", "from_pretrained"):
+        assert callable(getattr(policy_class, method))
+    assert PolicyRunConfig.parse({"policy": {"name": name}}).policy == policy_class.Config()
 
 
 @pytest.mark.parametrize("encoder", of_kind("encoder"))

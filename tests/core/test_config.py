@@ -4,7 +4,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from flexlam.core.config import Config
+from flexlam.core.config import Config, without_unused
 from flexlam.core.errors import ConfigError
 from flexlam.lam.model import LatentActionModel
 
@@ -100,3 +100,10 @@ def test_unreadable_files_are_explained(tmp_path: Path, content: bytes, message:
 def test_a_missing_file_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         Outer.load(tmp_path / "nowhere.yaml")
+
+
+def test_what_came_later_is_written_only_where_it_is_used() -> None:
+    for rates, written in (((1.0, 0.5), {"inner"}), ((2.0,), {"inner", "rates"})):
+        config = Outer(rates=rates)
+        assert without_unused(config, config.model_dump(), "rates").keys() == written
+    assert without_unused(Outer(), Outer().model_dump()).keys() == {"inner", "rates"}

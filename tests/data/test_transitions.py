@@ -187,3 +187,14 @@ def test_a_twin_gives_the_same_places_and_another_store_does_not_pass(make_episo
     assert np.array_equal(batch.next_obs // 2, other.next_obs) and np.array_equal(batch.action, other.action)
     with pytest.raises(DataError, match="belong to"):
         index.of_twin(twin).batch(store, np.array([0]))
+
+
+def test_leading_frames_stay_in_their_episode_and_its_first_one_repeats(make_episode, memory_reader, build):
+    store, _ = random_store(np.random.default_rng(0), make_episode, memory_reader, build)
+    long = [episode for episode in range(store.num_episodes) if store.episodes.lengths[episode] >= 3]
+    index = TransitionIndex.build(store, episodes=long)
+    leading = index.leading(np.arange(len(index)), 3, 2)
+    for row, positions in enumerate(leading):
+        start = store.episodes.starts[index.episode[row]]
+        assert positions.tolist() == [start + max(0, index.step[row] - back) for back in (4, 2, 0)]
+    np.testing.assert_array_equal(index.leading(np.arange(len(index)), 1, 5)[:, 0], index.first)

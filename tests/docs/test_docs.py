@@ -40,6 +40,12 @@ def test_the_pipeline_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest
         run_python(block)
 
 
+def test_the_policies_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in "".join(blocks(ROOT / "docs" / "policies.md", "bash")).splitlines():
+        assert main(shlex.split(line)[1:]) == 0, line
+
+
 def test_the_worlds_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for what needs dm_control, where that is not installed."""
     monkeypatch.chdir(tmp_path)

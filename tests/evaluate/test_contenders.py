@@ -13,7 +13,7 @@ from flexlam.core.errors import ConfigError, DataError
 from flexlam.data.labels import LabelBudget
 from flexlam.evaluate import contenders
 from flexlam.evaluate.contenders import BLIND, CLONES, ContenderConfig, Contenders, constant_actions, train_contenders
-from flexlam.policy.regression import CloningPolicy
+from flexlam.policy.cloning import CloningPolicy
 from flexlam.training.cloning import CloningConfig
 from flexlam.training.pairs import PairConfig, load_pairs
 from flexlam.training.translator import fit_translator

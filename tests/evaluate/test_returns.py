@@ -23,7 +23,7 @@ from flexlam.envs.overlay import Flicker
 from flexlam.evaluate import returns
 from flexlam.evaluate.contenders import BLIND, Contenders, train_contenders
 from flexlam.evaluate.returns import Acted, ReturnsConfig, choose_rule, measure_returns, recorded_returns
-from flexlam.policy.regression import CloningPolicy
+from flexlam.policy.cloning import CloningPolicy
 from flexlam.report.inputs import Returns
 from flexlam.report.returns import return_comparisons_table, returns_table
 from flexlam.training.cloning import CloningConfig

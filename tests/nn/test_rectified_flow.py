@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flexlam.nn.rectified_flow import euler_sample, interpolate, sample_times
+from flexlam.nn.rectified_flow import TIME_DIM, euler_sample, interpolate, sample_times, time_features
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -96,3 +96,21 @@ def test_the_other_times_are_logit_normal() -> None:
 def test_times_follow_the_generator() -> None:
     first, again, other = (sample_times(32, 0.5, 0.0, 1.0, seeded(s)) for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_later_start_goes_on_where_an_earlier_one_stood() -> None:
+    noise = torch.randn(4, 3, generator=seeded())
+    whole = euler_sample(wavy, noise, 4)
+    first = noise
+    for s, after in ((1.0, 0.75), (0.75, 0.5)):
+        data = wavy(first, torch.full((4,), s))
+        first = data + (first - data) * (after / s)
+    torch.testing.assert_close(euler_sample(wavy, first, 2, start=0.5), whole)
+
+
+def test_time_features_tell_times_apart() -> None:
+    times = torch.linspace(0, 1, 50)
+    features = time_features(times)
+    assert features.shape == (50, TIME_DIM) and features.abs().max() <= 1
+    distances = torch.cdist(features, features) + 10 * torch.eye(50)
+    assert distances.min() > 0.5

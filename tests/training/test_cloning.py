@@ -12,7 +12,7 @@ from flexlam.data.parts import StoreConfig
 from flexlam.data.readers.lerobot import LeRobotReader
 from flexlam.data.store import FrameStore
 from flexlam.data.store_builder import build_store
-from flexlam.policy.regression import CloningPolicy
+from flexlam.policy.cloning import CloningPolicy
 from flexlam.training.cloning import (
     Clone,
     CloningConfig,

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from flexlam.bottleneck.prefix import check_prefix_length
 from flexlam.core.action import ActionSpec
-from flexlam.core.config import Config
+from flexlam.core.config import Config, without_unused
 from flexlam.core.errors import CheckpointError, ConfigError, DataError
 from flexlam.core.hub import model_folder
 from flexlam.core.machine import Device, Precision, choose_device, choose_precision
@@ -20,8 +20,8 @@ from flexlam.core.seeding import numpy_generator
 from flexlam.envs.base import Environment
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images, thumbnails
-from flexlam.policy.autoregressive import SequenceModel
-from flexlam.policy.decoding import Decoding
+from flexlam.policy.base import Policy
+from flexlam.policy.model import load_policy
 from flexlam.translator.model import load_translator
 from flexlam.translator.serving import Translator
 
@@ -32,9 +32,17 @@ class DrawRule(Config):
     num_samples: int = Field(default=8, ge=1)
     """Latent actions drawn for a decision; the translator's scores are averaged over them."""
     codes: Literal["sample", "best"] = "sample"
-    """Draw codes from the sequence model's distribution, or take the most likely one slot by slot."""
+    """Draw latent actions from the policy's distribution, or take the best one: the most likely code slot by slot (of a
+    sequence model), or what grows from the middle of the noise (of a flow)."""
     temperature: float = Field(default=0.0, ge=0)
     """Of the averaged distribution from which discrete actions are drawn; 0 takes the most likely one."""
+    num_steps: int = Field(default=3, ge=1)
+    """Euler steps from noise to a latent action, where the policy is a flow (also --steps)."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Rules of before there were flows keep their hash, and steps of studies their folders."""
+        return without_unused(self, handler(self), "num_steps")
 
 
 class Agent:
@@ -48,7 +56,7 @@ class Agent:
     def __init__(
         self,
         lam: LatentActionModel,
-        policy: SequenceModel,
+        policy: Policy,
         translator: Translator,
         prefix_length: int | None = None,
         rule: DrawRule = DrawRule(),  # noqa: B008 - settings are immutable
@@ -62,13 +70,15 @@ class Agent:
         _check_parts(lam, policy, translator)
         if num_environments < 1:
             raise ConfigError(f"num_environments is {num_environments}; give 1 or more.")
-        self.lam, self.policy, self.translator = lam.eval(), policy.eval(), translator.to(lam.device).eval()
+        self.lam, self.policy, self.translator = lam.eval(), policy, translator.to(lam.device).eval()
+        policy.eval()
         self.prefix_length, self.rule, self.num_environments = k, rule, num_environments
         self.action_spec: ActionSpec = translator.codec.spec
         self._precision = choose_precision(precision, lam.device)
-        self._draws = rule.codes == "sample" and k > 0
+        self._draws = policy.draws and rule.codes == "sample" and k > 0
         num_samples = rule.num_samples if self._draws else 1
-        self._decoding = Decoding(policy, num_environments, num_samples)
+        self._decider = policy.decider(num_environments, num_samples, rule.num_steps)
+        self._numbers_shape = policy.random_numbers(np.random.default_rng(0), rule.num_samples).shape
         self._generators: list[np.random.Generator | None] = [None] * num_environments
         self._images = torch.zeros(0)
         self._prev_action = np.full((num_environments, self.action_spec.num_dims), np.nan, np.float32)
@@ -99,9 +109,9 @@ class Agent:
         place = choose_device(device)
         lam = model_folder(lam)
         model = LatentActionModel.from_pretrained(lam, place)
-        sequence_model = SequenceModel.from_pretrained(Path(policy or lam / "policy"), model.hash, place)
+        deciding = load_policy(Path(policy or lam / "policy"), model.hash, place)
         speaking = load_translator(Path(translator or lam / "translator"), model.hash)
-        return cls(model, sequence_model, speaking, prefix_length, rule, num_environments)
+        return cls(model, deciding, speaking, prefix_length, rule, num_environments)
 
     def reset(self, environment: int | None = None, seed: int = 0) -> None:
         """An episode begins in one environment; everything random in it follows from the seed.
@@ -115,7 +125,7 @@ class Agent:
             raise ConfigError(f"This agent acts in environments 0 to {self.num_environments - 1}; got {environment}.")
         chosen = range(self.num_environments) if environment is None else (environment,)
         for place, number in enumerate(chosen):
-            self._decoding.reset(number)
+            self._decider.reset(number)
             self._generators[number] = numpy_generator(seed + place, "agent")
             self._prev_action[number] = np.nan
 
@@ -161,39 +171,39 @@ class Agent:
         images = frames_to_images(new.to(device))
         before = self._images if len(self._images) else images
         self.on_part("prepare")
-        narrow = self._precision != torch.float32
-        with torch.autocast(self.lam.device.type, self._precision, enabled=narrow):
-            _, codes = self.lam.encode_images(before, images)
+        codes = self._realised(before, images)
         self._images = images
         self.on_part("encode")
-        hidden = self._decoding.observe(images, codes, active)
+        seen = self._decider.observe(images, codes, active)
         self.on_part("context")
-        code_numbers, action_numbers = self._random_numbers(active)
-        drawn = self._decoding.draw(hidden, self.prefix_length, code_numbers if self._draws else None)
-        self.codes = drawn.cpu().numpy()
+        latent_numbers, action_numbers = self._random_numbers(active)
+        drawn = self._decider.draw(seen, self.prefix_length, latent_numbers if self._draws else None)
         self.on_part("generate")
-        latents = self._latents(drawn)
+        latents, predicted = self._decider.latents(drawn, self.lam.quantizer)
+        self.codes = predicted.cpu().numpy()
         self.on_part("fill")
-        actions = self._translate(latents, action_numbers, images)
+        actions = self._translate(latents.flatten(0, 1), action_numbers, images)
         self.on_part("translate")
         return actions
 
+    def _realised(self, before: Float[Tensor, "B C H W"], images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B K"]:
+        """Codes of the newest transition; zeros for a policy that does not read them."""
+        if not self.policy.reads_codes:
+            return torch.zeros(len(images), self.lam.num_slots, dtype=torch.long, device=images.device)
+        narrow = self._precision != torch.float32
+        with torch.autocast(self.lam.device.type, self._precision, enabled=narrow):
+            return self.lam.encode_images(before, images)[1]
+
     def _random_numbers(self, active: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Uniform numbers for codes (B, S, K) and choices (B, dims): the same for every k, whatever the batch."""
-        shape = (self.rule.num_samples, self.policy.num_slots)
-        codes = np.zeros((self.num_environments, *shape))
+        """Numbers for latent actions (B, S, ...) and choices (B, dims): the same for every k, whatever the batch."""
+        latents = np.zeros((self.num_environments, *self._numbers_shape))
         choices = np.zeros((self.num_environments, len(self.action_spec.num_choices)))
         for number in np.flatnonzero(active):
             generator = self._generators[number]
             assert generator is not None
-            codes[number] = generator.random(shape)
+            latents[number] = self.policy.random_numbers(generator, self.rule.num_samples)
             choices[number] = generator.random(choices.shape[1])
-        return torch.from_numpy(codes).float().to(self.lam.device), torch.from_numpy(choices).float()
-
-    def _latents(self, drawn: Int[Tensor, "B S k"]) -> Float[Tensor, "B*S K D"]:
-        """Quantised coordinates of drawn codes; slots beyond k are zero until the translator null-fills them."""
-        missing = self.lam.num_slots - drawn.shape[-1]
-        return torch.nn.functional.pad(self.lam.quantizer.indices_to_latents(drawn.flatten(0, 1)), (0, 0, 0, missing))
+        return torch.from_numpy(latents).float().to(self.lam.device), torch.from_numpy(choices).float()
 
     def _translate(
         self, latents: Float[Tensor, "N K D"], numbers: Float[Tensor, "B C"], images: Float[Tensor, "B channels H W"]
@@ -217,7 +227,7 @@ class Agent:
         return torch.from_numpy(np.require(frames, requirements=["C", "W"]))
 
 
-def _check_parts(lam: LatentActionModel, policy: SequenceModel, translator: Translator) -> None:
+def _check_parts(lam: LatentActionModel, policy: Policy, translator: Translator) -> None:
     """Refuse parts that do not belong together.
 
     Raises:

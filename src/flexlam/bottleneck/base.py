@@ -33,6 +33,11 @@ class Quantizer(Protocol):
     def indices_to_latents(self, indices: Int[Tensor, "*batch K"]) -> Float[Tensor, "*batch K D"]:
         """The vectors that codes stand for."""
 
+    def project(
+        self, latents: Float[Tensor, "*batch K D"]
+    ) -> tuple[Float[Tensor, "*batch K D"], Int[Tensor, "*batch K"]]:
+        """The nearest vectors that slots can hold, and their indices: for latents that a policy made up."""
+
     def null_init(self) -> Float[Tensor, "D"]:
         """A starting point for the null latent that is no code."""
 

@@ -69,6 +69,13 @@ class Continuous(nn.Module):
         places = (indices[..., None] // self._basis(indices.device)) % self.resolution
         return (2 * places + 1) / self.resolution - 1
 
+    def project(
+        self, latents: Float[Tensor, "*batch K D"]
+    ) -> tuple[Float[Tensor, "*batch K D"], Int[Tensor, "*batch K"]]:
+        """Latents as they are, held to [−1, 1], and the grid cells that they lie in."""
+        bounded = latents.clamp(-1, 1)
+        return bounded, self._cells(bounded)
+
     def null_init(self) -> Float[Tensor, "D"]:
         """Outside of what any slot can become, and of what noise makes of it."""
         return torch.full((self.latent_dim,), 1.5)
@@ -77,7 +84,7 @@ class Continuous(nn.Module):
         """Largest-coordinate distance from a vector to the nearest one that a slot can become; 0 means it is one."""
         return float((vector.detach().abs() - 1).clamp_min(0).max())
 
-    def _cells(self, latents: Float[Tensor, "B K D"]) -> Int[Tensor, "B K"]:
+    def _cells(self, latents: Float[Tensor, "*batch K D"]) -> Int[Tensor, "*batch K"]:
         places = ((latents + 1) / 2 * self.resolution).long().clamp(0, self.resolution - 1)
         return (places * self._basis(latents.device)).sum(-1)
 

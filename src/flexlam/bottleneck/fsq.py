@@ -63,16 +63,27 @@ class FSQ(nn.Module):
         half_width = self._levels // 2
         return ((indices[..., None] // self._basis) % self._levels - half_width) / half_width
 
+    def project(
+        self, latents: Float[Tensor, "*batch K D"]
+    ) -> tuple[Float[Tensor, "*batch K D"], Int[Tensor, "*batch K"]]:
+        """Every coordinate rounded to the nearest of its levels, and the codes that these are."""
+        half_width = self._levels // 2
+        steps = self._nearest_steps(latents * half_width)
+        return steps / half_width, ((steps.long() + half_width) * self._basis).sum(-1)
+
     def null_init(self) -> Float[Tensor, "D"]:
         """The centre of a grid cell next to the origin: as far from every code as the inside of the grid allows."""
         return 0.5 / (self._levels // 2)
 
     def distance_to_codes(self, vector: Float[Tensor, "D"]) -> float:
         """Largest-coordinate distance from a vector to the nearest code, in grid steps; 0 means it is one."""
+        steps = vector.detach() * (self._levels // 2)
+        return float((steps - self._nearest_steps(steps)).abs().max())
+
+    def _nearest_steps(self, steps: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Whole steps from the middle of the grid, as far as it goes."""
         half_width = self._levels // 2
-        steps = vector.detach() * half_width
-        nearest = torch.minimum(torch.maximum(steps.round(), -half_width), self._levels - 1 - half_width)
-        return float((steps - nearest).abs().max())
+        return torch.minimum(torch.maximum(steps.round(), -half_width), self._levels - 1 - half_width)
 
     def _bound(self, x: Tensor) -> Tensor:
         """Squash so that rounding gives exactly the wanted number of levels."""

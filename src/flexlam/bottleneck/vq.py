@@ -71,6 +71,13 @@ class VQ(nn.Module):
         """The vectors of codes."""
         return self.codebook[indices]
 
+    def project(
+        self, latents: Float[Tensor, "*batch K D"]
+    ) -> tuple[Float[Tensor, "*batch K D"], Int[Tensor, "*batch K"]]:
+        """The nearest vectors of the codebook, and their indices."""
+        indices = torch.cdist(latents.flatten(0, -2), self.codebook).argmin(1).view(latents.shape[:-1])
+        return self.codebook[indices], indices
+
     def null_init(self) -> Float[Tensor, "D"]:
         """The origin, where inputs have their mean and, in several dimensions, hardly a code is."""
         return torch.zeros(self.latent_dim)

@@ -21,7 +21,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "data mix": ("flexlam.cli.data_mix", "read several frame stores as one, in given ratios"),
     "plan": ("flexlam.cli.plan", "what stage 1 would cost: time, memory, disk"),
     "train lam": ("flexlam.cli.train_lam", "stage 1: a latent action model, from video alone"),
-    "train policy": ("flexlam.cli.train_policy", "stage 2: a sequence model that predicts codes, from video alone"),
+    "train policy": (
+        "flexlam.cli.train_policy",
+        "stage 2: a policy that predicts latent actions, from video alone",
+    ),
     "train translator": ("flexlam.cli.train_translator", "stage 3: codes to actions, from a few labels"),
     "train joint": ("flexlam.cli.train_joint", "stage 4: let the labels shape the codes too"),
     "encode": ("flexlam.cli.encode", "codes for every transition of a dataset, as columns for other tools"),

@@ -12,7 +12,7 @@ class EvalAlignment(Measurement):
     """Measure how well a few labels turn codes into actions, at every prefix length, beside the baselines."""
 
     policy: Path | None = None
-    """Run folder of a sequence model; with it, the loss on the codes that it predicts is measured, too."""
+    """Run folder of a policy; with it, the loss on the latent actions that it predicts is measured, too."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ class ExportModel(Output):
     translator: Path | None = None
     """A translator of the run's codes."""
     policy: Path | None = None
-    """A sequence model that predicts the run's codes."""
+    """A policy that predicts the run's codes."""
     results: tuple[Path, ...] = ()
     """What `flexlam eval ... --json` wrote about this model; its tables stand on the card."""
     push_to: str | None = None

@@ -15,7 +15,7 @@ from flexlam.core.files import write_text
 
 if TYPE_CHECKING:
     from flexlam.lam.model import LatentActionModel
-    from flexlam.policy.autoregressive import SequenceModel
+    from flexlam.policy.base import Policy
     from flexlam.training.pairs import SplitPairs
 
 
@@ -31,10 +31,10 @@ class Measurement(Report):
 
 @dataclass(frozen=True, kw_only=True)
 class ActingMeasurement(Measurement):
-    """A measurement of a model and of the sequence model that predicts its codes."""
+    """A measurement of a model and of the policy that predicts its latent actions."""
 
     policy: Path
-    """Run folder of the sequence model (flexlam train policy)."""
+    """Run folder of the policy (flexlam train policy)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Measured:
     """What a measurement works on, and what its record says of that."""
 
     lam: "LatentActionModel"
-    policy: "SequenceModel | None"
+    policy: "Policy | None"
     pairs: "SplitPairs"
     record: dict[str, Any]
 
@@ -55,14 +55,14 @@ def open_measured(options: Measurement, kind: str, command: str, settings: Confi
         DataError: the store does not fit the model.
     """
     from flexlam.core.machine import choose_device, describe_machine
-    from flexlam.policy.autoregressive import SequenceModel
+    from flexlam.policy.model import load_policy
     from flexlam.training.pairs import load_pairs
     from flexlam.training.runs import open_lam
 
     device = choose_device(options.device)
     lam_run, lam = open_lam(options.lam, device)
     path = getattr(options, "policy", None)
-    policy = SequenceModel.from_pretrained(path, lam.hash, device) if path else None
+    policy = load_policy(path, lam.hash, device) if path else None
     pairs = load_pairs(options.data, lam_run.pairs, lam.frame_shape)
     parents = {"lam": lam.hash} | ({"policy": policy.hash} if policy else {})
     record = {

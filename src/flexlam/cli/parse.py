@@ -18,8 +18,11 @@ from flexlam.core.progress import set_quiet
 
 Options = TypeVar("Options")
 
-_SHORT = {f"--{name}": f"--training.{name}" for name in ("device", "precision")}
-"""Settings of the one loop of a verb that may go by a short name."""
+_SHORT = {
+    "training": {"--device": "--training.device", "--precision": "--training.precision"},
+    "rule": {"--steps": "--rule.num-steps"},
+}
+"""Settings of a group that may go by a short name, where a verb has that group once."""
 
 
 def parse_options(options: type[Options], prog: str, arguments: Sequence[str]) -> Options:
@@ -55,9 +58,10 @@ def parse_with_settings(
     Raises:
         ConfigError, OutputError: as above.
     """
-    if "training" in type(default).model_fields:
-        words = (argument.partition("=") for argument in arguments)
-        arguments = [_SHORT.get(flag, flag) + equals + value for flag, equals, value in words]
+    groups = (short for group, short in _SHORT.items() if group in type(default).model_fields)
+    known = {short: flag for group in groups for short, flag in group.items()}
+    words = (argument.partition("=") for argument in arguments)
+    arguments = [known.get(flag, flag) + equals + value for flag, equals, value in words]
     default = _with_components(default, arguments)
     fields = [
         ("options", Annotated[options, tyro.conf.arg(name="")], dataclasses.field()),

@@ -10,7 +10,10 @@ from flexlam.cli.parse import parse_with_preset
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPolicy(ResumableOutput):
-    """Train a sequence model that predicts latent actions, on the codes of a trained model; no labels are read."""
+    """Train a policy that predicts latent actions, on the codes of a trained model; no labels are read.
+
+    --policy.name says of which kind: sequence, flow or regression.
+    """
 
     lam: Path
     """Run folder of the latent action model (flexlam train lam or joint)."""
@@ -28,7 +31,18 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     if finished:
         print(f"The run {done.path} had finished before; nothing was left to do.")
     loss = next(row for row in reversed(done.metrics()) if "validation/loss" in row)
-    print(
-        f"Validation: {loss['validation/decision_loss']:.3f} nats a code, "
-        f"{loss['validation/decision_loss_first_slot']:.3f} in the first slot.\nSequence model: {done.model}"
-    )
+    print(f"Validation: {_told(loss)}.\n{settings.policy.name.capitalize()} policy: {done.model}")
+
+
+def _told(found: dict[str, float]) -> str:
+    """What was measured on validation transitions, in words."""
+    if "validation/decision_loss" in found:
+        first = found["validation/decision_loss_first_slot"]
+        return f"{found['validation/decision_loss']:.3f} nats a code, {first:.3f} in the first slot"
+    told = f"squared error {found['validation/loss']:.3f} a normalised coordinate"
+    if "validation/energy_distance" in found:
+        told += (
+            f", {found['validation/sampled_error']:.3f} of a draw; energy distance of draws "
+            f"from the data {found['validation/energy_distance']:.3f}"
+        )
+    return told

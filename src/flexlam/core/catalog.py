@@ -56,6 +56,11 @@ CATALOG: dict[str, dict[str, str]] = {
         "optical-flow": "flexlam.training.objectives.optical_flow:OpticalFlow",
         "none": "flexlam.training.objectives.nothing:Nothing",
     },
+    "policy": {
+        "sequence": "flexlam.policy.autoregressive:SequenceModel",
+        "flow": "flexlam.policy.flow:FlowPolicy",
+        "regression": "flexlam.policy.regression:RegressionPolicy",
+    },
     "translator": {
         "prefix-sampled": "flexlam.translator.serving:PrefixSampledTranslator",
         "per-prefix": "flexlam.translator.serving:PerPrefixTranslator",
@@ -93,6 +98,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "paper": "flexlam.study.profiles:paper",
     },
     "preset": {
+        "flow-tiny": "flexlam.presets.lafp:flow_tiny",
+        "flow": "flexlam.presets.lafp:flow",
         "vizdoom-tiny": "flexlam.presets.vizdoom:vizdoom_tiny",
         "vizdoom-small": "flexlam.presets.vizdoom:vizdoom_small",
         "vizdoom": "flexlam.presets.vizdoom:vizdoom",

@@ -87,6 +87,19 @@ def read_bundle(path: Path, kind: str) -> Bundle:
     return Bundle(_bundle_hash(hashes), header["config"], header["state"], tensors)
 
 
+def read_kind(path: Path) -> str:
+    """What a bundle says it holds; nothing else of it is looked at.
+
+    Raises:
+        CheckpointError: missing, unfinished or damaged.
+    """
+    header = _read_json(path, "bundle.json")
+    if not isinstance(header, dict) or not isinstance(header.get("kind"), str):
+        raise CheckpointError(f"{path / 'bundle.json'} is damaged. Copy the folder again, or train again.")
+    kind: str = header["kind"]
+    return kind
+
+
 def checked_hashes(path: Path) -> dict[str, str]:
     """The hash of every file of a bundle, after all of them have been compared.
 

@@ -53,17 +53,31 @@ class Config(BaseModel):
             raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from error
 
 
+def without_unused(config: BaseModel, values: dict[str, Any], *later: str) -> dict[str, Any]:
+    """What is written of settings, less those that came later and have their default.
+
+    So settings of before keep their hash, and steps of studies their folders.
+    """
+    fields = type(config).model_fields
+    unused = [name for name in later if getattr(config, name) == fields[name].default]
+    return {name: value for name, value in values.items() if name not in unused}
+
+
 class ComponentConfig(Config):
     """Settings of a component that is chosen by name: `name` is looked up in the catalogue."""
 
     kind: ClassVar[str]
+    unnamed: ClassVar[str | None] = None
+    """What settings without a name are of: the only one of its kind when they were written."""
     name: str
 
     @model_validator(mode="wrap")
     @classmethod
     def _choose_by_name(cls, values: Any, handler: Any) -> Any:
-        if isinstance(values, dict) and "name" in values and "name" not in inspect.get_annotations(cls):
-            return catalog.lookup(cls.kind, str(values["name"])).Config.model_validate(values)
+        if isinstance(values, dict) and "name" not in inspect.get_annotations(cls):
+            name = values.get("name", cls.unnamed)
+            if name is not None:
+                return catalog.lookup(cls.kind, str(name)).Config.model_validate(values)
         return handler(values)
 
 
@@ -92,6 +106,7 @@ def _fields(cls: type[BaseModel], location: tuple[int | str, ...], values: Any) 
             break
         cls = field.annotation
         values = values.get(part) if isinstance(values, dict) else None
-        if issubclass(cls, ComponentConfig) and isinstance(values, dict) and "name" in values:
-            cls = catalog.lookup(cls.kind, str(values["name"])).Config
+        if issubclass(cls, ComponentConfig) and isinstance(values, dict):
+            name = values.get("name", cls.unnamed)
+            cls = cls if name is None else catalog.lookup(cls.kind, str(name)).Config
     return list(cls.model_fields)

@@ -89,6 +89,14 @@ class TransitionIndex:
         others = {name: getattr(self, name)[rows] for name in ("previous", "episode", "step", "task")}
         return replace(self, first=first, second=first + gaps * gap, **others)
 
+    def leading(self, rows: np.ndarray, num_frames: int, stride: int) -> np.ndarray:
+        """Positions (B, n) of frames that lead up to o_t, which is the last, a stride apart.
+
+        Before an episode's start its first frame repeats.
+        """
+        back = stride * np.arange(num_frames - 1, -1, -1)
+        return self.first[rows, None] - np.minimum(back, self.step[rows, None])
+
     def of_twin(self, twin: FrameStore) -> "TransitionIndex":
         """The same transitions in a store whose frames stand where this one's do (data/twins.py checks that)."""
         return replace(self, data_hash=twin.content_hash)

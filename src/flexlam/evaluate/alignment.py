@@ -6,24 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
-from flexlam.core.config import Config, component
+from flexlam.core.config import Config, component, without_unused
 from flexlam.core.parallel import run_jobs
 from flexlam.core.progress import progress
 from flexlam.core.seeding import torch_generator
 from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.transitions import TransitionIndex
-from flexlam.evaluate.predictions import predict_codes
 from flexlam.evaluate.prefix_lengths import check_prefix_lengths
 from flexlam.lam.model import LatentActionModel
 from flexlam.metrics.intervals import estimate, paired_difference
-from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.base import Policy
 from flexlam.training.fit import FitConfig
 from flexlam.training.inverse_dynamics import IDM_FIT, fit_inverse_dynamics, inverse_dynamics_scores
 from flexlam.training.labelled import Labelled, encode_labelled, require_actions
 from flexlam.training.pairs import SplitPairs
+from flexlam.training.predictions import predict_latents
 from flexlam.training.translator import fit_translator
 from flexlam.translator.base import TranslatorConfig
 from flexlam.translator.inverse_dynamics import PreviousActionModel
@@ -58,6 +58,13 @@ class AlignmentConfig(Config):
     """Processes that share the fits, with one thread each."""
     seed: int = 0
     """Draws, weights and folds follow from it."""
+    num_steps: int = Field(default=3, ge=1)
+    """Euler steps from noise to a predicted latent action, where the policy is a flow."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of before there were flows keep their hash, and steps of studies their folders."""
+        return without_unused(self, handler(self), "num_steps")
 
 
 @dataclass
@@ -92,12 +99,12 @@ class _Scores:
 
 
 def measure_alignment(
-    model: LatentActionModel, pairs: SplitPairs, config: AlignmentConfig, policy: SequenceModel | None = None
+    model: LatentActionModel, pairs: SplitPairs, config: AlignmentConfig, policy: Policy | None = None
 ) -> dict[str, Any]:
     """Rows (one a k), baselines, and paired comparisons of the full code with each baseline.
 
-    With a sequence model, rows also hold the loss on the codes that it predicts before it sees the next frame: what the
-    translator is given when an agent acts (FlexLAM App. B.3).
+    With a policy, rows also hold the loss on the latent actions that it predicts before it sees the next frame: what
+    the translator is given when an agent acts (FlexLAM App. B.3).
 
     Nothing is chosen on test episodes, nor on any label beyond the N of each draw.
 
@@ -151,14 +158,18 @@ class _Fits:
         pairs: SplitPairs,
         config: AlignmentConfig,
         lengths: tuple[int, ...],
-        policy: SequenceModel | None,
+        policy: Policy | None,
     ) -> None:
         self.model, self.pairs, self.config, self.lengths = model, pairs, config, lengths
         self.spec = require_actions(pairs.store)
         self.test_rows = _sample(pairs.test, config.seed)
         self.test = encode_labelled(model, pairs.store, pairs.test, self.test_rows)
         self.shuffled_test = self.test.with_shuffled_codes(torch_generator(config.seed, "shuffle", "test"))
-        self.predicted = None if policy is None else _predict(model, policy, pairs, self.test_rows, self.test, config)
+        self.predicted: dict[int, Labelled] = {}
+        if policy is not None:
+            whole = _predict(model, policy, pairs, self.test_rows, self.test, config, None) if policy.nested else None
+            for k in lengths:
+                self.predicted[k] = whole or _predict(model, policy, pairs, self.test_rows, self.test, config, k)
 
     def label_rows(self, draw: int) -> np.ndarray:
         """Rows of the training transitions that a draw labels."""
@@ -170,8 +181,7 @@ class _Fits:
         labels = encode_labelled(model, self.pairs.store, self.pairs.train, self.label_rows(draw))
         translator = self._translator(labels, draw)
         found = {("encoded", k): _score(translator, test, k) for k in lengths}
-        if self.predicted is not None:
-            found |= {("predicted", k): _score_averaged(translator, self.predicted, test, k) for k in lengths}
+        found |= {("predicted", k): _score_averaged(translator, x, test, k) for k, x in self.predicted.items()}
         shuffled = labels.with_shuffled_codes(torch_generator(self.config.seed, "shuffle", draw))
         found["shuffled", 0] = _score(self._translator(shuffled, draw), self.shuffled_test, model.num_slots)
         found["previous_action_same_labels", 0] = _score_previous(labels, test, self.spec)
@@ -238,17 +248,20 @@ def _score(translator: Translator, test: Labelled, k: int) -> tuple[float, float
 
 def _predict(
     model: LatentActionModel,
-    policy: SequenceModel,
+    policy: Policy,
     pairs: SplitPairs,
     rows: np.ndarray,
     test: Labelled,
     config: AlignmentConfig,
+    prefix_length: int | None,
 ) -> Labelled:
-    """Test transitions with predicted codes in the place of their own, each as often as it was drawn."""
-    drawn = predict_codes(model, policy, pairs.store, pairs.test, rows, config.num_samples, config.seed)
-    latents = model.quantizer.indices_to_latents(drawn.flatten(0, 1).to(model.device)).cpu()
-    others = (x.repeat_interleave(config.num_samples, 0) for x in (test.prev_action, test.action, test.obs))
-    return Labelled(latents, *others)
+    """Test transitions with predicted latents in the place of their own, each as often as it was drawn."""
+    latents = predict_latents(
+        model, policy, pairs.store, pairs.test, rows, config.num_samples, config.seed, config.num_steps, prefix_length
+    )
+    repeated = (x.repeat_interleave(config.num_samples, 0) for x in (test.prev_action, test.action, test.obs))
+    prev_action, action, obs = repeated
+    return Labelled(latents.flatten(0, 1), prev_action, action, obs)
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from flexlam.acting.actor import Actor
 from flexlam.acting.agent import Agent, DrawRule
@@ -20,7 +20,7 @@ from flexlam.acting.baselines import (
     require_single_choice,
 )
 from flexlam.core.action import ActionSpec
-from flexlam.core.config import Config, component
+from flexlam.core.config import Config, component, without_unused
 from flexlam.core.machine import Precision
 from flexlam.core.parallel import run_jobs
 from flexlam.core.seeding import torch_generator
@@ -28,11 +28,12 @@ from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
-from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.base import Policy
 from flexlam.training.cloning import Clone, CloningConfig, clone_all, clone_labels, clone_pseudo
 from flexlam.training.fit import FitConfig
 from flexlam.training.inverse_dynamics import IDM_FIT, pseudo_label
 from flexlam.training.labelled import Labelled, encode_labelled, require_actions
+from flexlam.training.latent_source import LatentSourceConfig, with_latents
 from flexlam.training.pairs import SplitPairs
 from flexlam.training.translator import fit_translator
 from flexlam.translator.base import TranslatorConfig
@@ -74,6 +75,13 @@ class ContenderConfig(Config):
     """Processes that share fits and episodes, each with one thread and an actor of its own; use 1 with a GPU."""
     seed: int = 0
     """Weights, label draws and everything drawn while acting follow from it."""
+    latents: LatentSourceConfig = LatentSourceConfig()
+    """Which latents stand for the labelled transitions from which the agent's translator learns."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of before latents had a source keep their hash, and steps of studies their folders."""
+        return without_unused(self, handler(self), "latents")
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,7 @@ class Contenders:
     """Labels that the agent, and whoever has no more than its labels, learned from."""
 
 
-def train_contenders(
-    lam: LatentActionModel, policy: SequenceModel, pairs: SplitPairs, config: ContenderConfig
-) -> Contenders:
+def train_contenders(lam: LatentActionModel, policy: Policy, pairs: SplitPairs, config: ContenderConfig) -> Contenders:
     """Fit translators and clones on the training episodes.
 
     Raises:
@@ -105,7 +111,8 @@ def train_contenders(
     if "markov" in config.baselines:
         require_single_choice(spec)  # now, not when everybody else has acted
     rows = choose_labels(pairs.train, store, config.labels, seed, config.draw).rows
-    labels = encode_labelled(lam, store, pairs.train, rows)
+    encoded = encode_labelled(lam, store, pairs.train, rows)
+    labels = with_latents(config.latents, lam, policy, store, pairs.train, rows, encoded, seed)
 
     fits: dict[str, Callable[[], Any]] = {"agent": lambda: _fit(lam, labels, config, spec)}
     if "cloning_same_labels" in config.baselines:

@@ -18,7 +18,7 @@ from flexlam.core.config import Config
 from flexlam.core.errors import DataError
 from flexlam.evaluate.prefix_lengths import check_prefix_lengths
 from flexlam.lam.model import LatentActionModel
-from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.base import Policy
 from flexlam.translator.serving import Translator
 
 
@@ -78,7 +78,7 @@ class Stopwatch:
 
 def measure_latency(
     lam: LatentActionModel,
-    policy: SequenceModel,
+    policy: Policy,
     translator: Translator,
     frames: np.ndarray,
     config: LatencyConfig,
@@ -97,7 +97,7 @@ def measure_latency(
     lengths = _lengths(config, lam, translator)
     watches = {k: Stopwatch(_agent(lam, policy, translator, k, config), _synchronizer(lam.device)) for k in lengths}
     episode = itertools.cycle(frames)
-    _fill(watches, episode, policy.config.context_frames)
+    _fill(watches, episode, policy.context_frames)
     for _ in range(config.num_warmup):
         _step(watches, next(episode), 0)
     for watch in watches.values():
@@ -110,8 +110,8 @@ def measure_latency(
         "fit": fit_latency({row["k"]: row["mean_ms"] for row in rows}),
         "num_warmup": config.num_warmup,
         "num_steps": config.num_steps,
-        "num_samples": config.rule.num_samples if config.rule.codes == "sample" else 1,
-        "context_frames": policy.config.context_frames,
+        "num_samples": config.rule.num_samples if policy.draws and config.rule.codes == "sample" else 1,
+        "context_frames": policy.context_frames,
         "num_slots": lam.num_slots,
     }
 
@@ -133,9 +133,7 @@ def _lengths(config: LatencyConfig, lam: LatentActionModel, translator: Translat
     return lengths if config.prefix_lengths else tuple(k for k in lengths if k > 0 and k in translator.served)
 
 
-def _agent(
-    lam: LatentActionModel, policy: SequenceModel, translator: Translator, k: int, config: LatencyConfig
-) -> Agent:
+def _agent(lam: LatentActionModel, policy: Policy, translator: Translator, k: int, config: LatencyConfig) -> Agent:
     agent = Agent(lam, policy, translator, k, config.rule)
     agent.reset(seed=config.seed)
     return agent

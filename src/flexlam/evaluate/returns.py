@@ -26,7 +26,7 @@ from flexlam.evaluate.contenders import BLIND, CLONES, ContenderConfig, Contende
 from flexlam.evaluate.prefix_lengths import check_prefix_lengths
 from flexlam.lam.model import LatentActionModel
 from flexlam.metrics.intervals import estimate, paired_difference
-from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.base import Policy
 from flexlam.training.labelled import require_actions
 from flexlam.training.pairs import SplitPairs
 from flexlam.translator.serving import Translator
@@ -75,7 +75,7 @@ class Acted:
     """That of the agent."""
 
 
-def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsConfig, policy: SequenceModel) -> Acted:
+def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsConfig, policy: Policy) -> Acted:
     """Returns of the agent at every k and of every baseline, in each task, on episodes that nothing else has met.
 
     Labels come from training episodes of the data; the best constant and the rule are chosen on validation episodes.

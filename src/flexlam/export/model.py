@@ -9,7 +9,7 @@ import torch
 from flexlam.core.checkpoint import bundle_of, copy_bundle, read_bundle
 from flexlam.core.files import atomic_folder, check_output_folder
 from flexlam.lam.model import LatentActionModel
-from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.model import load_policy
 from flexlam.training.runs import LamRun, open_lam
 from flexlam.translator.model import load_translator, translator_bundle
 
@@ -46,7 +46,7 @@ def share_model(
         load_translator(translator, model.hash)
         parts["translator"] = translator_bundle(translator)
     if policy is not None:
-        SequenceModel.from_pretrained(policy, model.hash)
+        load_policy(policy, model.hash)
         parts["policy"] = bundle_of(policy)
     shared = Shared(opened, model, tuple(parts))
     with atomic_folder(out) as folder:

@@ -5,11 +5,15 @@ Sources: Liu et al. 2023; Esser et al. 2024 §3 (logit-normal times).
 """
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+TIME_DIM = 64
+"""Width of `time_features`."""
 
 
 def interpolate(
@@ -35,15 +39,23 @@ def sample_times(
 
 
 def euler_sample(
-    predict: Callable[[Tensor, Tensor], Tensor], noise: Float[Tensor, "B *rest"], num_steps: int
+    predict: Callable[[Tensor, Tensor], Tensor], noise: Float[Tensor, "B *rest"], num_steps: int, start: float = 1.0
 ) -> Float[Tensor, "B *rest"]:
     """Integrate from noise to data in equal steps; `predict(x_s, s (B,))` returns the predicted data.
 
-    One step returns the prediction from pure noise: the conditional mean.
+    One step returns the prediction from pure noise: the conditional mean. With a `start` below 1, `noise` is a point of
+    that time on its way.
     """
     x = noise
-    grid = torch.linspace(1, 0, num_steps + 1).tolist()
+    grid = torch.linspace(start, 0, num_steps + 1).tolist()
     for s, s_next in itertools.pairwise(grid):
         data = predict(x, torch.full((len(x),), s, device=x.device))
         x = data + (x - data) * (s_next / s)
     return x
+
+
+def time_features(times: Float[Tensor, "B"]) -> Float[Tensor, "B 64"]:
+    """Sines and cosines of s at 32 frequencies, evenly spaced in logarithm from 1 to 1000."""
+    frequencies = torch.exp(torch.linspace(0, math.log(1000.0), TIME_DIM // 2, device=times.device))
+    angles = times[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,21 +1,25 @@
 """The latent-token sequence model: predicts latent actions from sparse frames and past codes (FlexLAM §4.3, App. B)."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flexlam.core.checkpoint import load_weights, read_bundle, write_bundle
-from flexlam.core.config import Config
-from flexlam.core.errors import CheckpointError, ConfigError
+from flexlam.core.checkpoint import load_weights, write_bundle
+from flexlam.core.errors import ConfigError
 from flexlam.nn.causal import CausalConfig, CausalTransformer
 from flexlam.nn.patches import check_patch_size
+from flexlam.policy.base import PolicyConfig, read_policy
 from flexlam.policy.context import max_trunk, window_layout
+
+if TYPE_CHECKING:
+    from flexlam.policy.decoding import Decoding
 
 MOST_CODES = 1 << 20
 """Codes of a slot at most: each has a row of its own in two tables."""
@@ -24,11 +28,15 @@ MOST_CODES = 1 << 20
 class SequenceModel(nn.Module):
     """Frames and codes in, scores of codes out. Its embeddings are its own; of a LAM it knows K and |C| alone."""
 
-    kind = "sequence-model"
+    kind: ClassVar[str] = "sequence-model"
+    reads_codes: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
+    nested: ClassVar[bool] = True
 
-    class Config(Config):
+    class Config(PolicyConfig):
         """Settings of a sequence model."""
 
+        name: Literal["sequence"] = "sequence"
         context_frames: int = Field(default=34, ge=2)
         """Frames that a decision looks back over, the newest included; the blocks are one fewer."""
         stride: int = Field(default=8, ge=1)
@@ -48,6 +56,13 @@ class SequenceModel(nn.Module):
                     "by which the window moves"
                 )
             return self
+
+        @model_serializer(mode="wrap")
+        def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+            """Settings of before there were other policies keep their hash, and steps of studies their folders."""
+            values: dict[str, Any] = handler(self)
+            values.pop("name", None)
+            return values
 
     def __init__(self, config: Config, frame_shape: tuple[int, int, int], num_slots: int, codebook_size: int) -> None:
         super().__init__()
@@ -76,6 +91,11 @@ class SequenceModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights lie."""
         return self.head.weight.device
+
+    @property
+    def context_frames(self) -> int:
+        """Frames of a whole window."""
+        return self.config.context_frames
 
     @property
     def max_trunk(self) -> int:
@@ -131,6 +151,16 @@ class SequenceModel(nn.Module):
         scores = self.head(hidden[:, predictors.to(hidden.device)]).float()
         return F.cross_entropy(scores.flatten(0, -2), codes.flatten(), reduction="none").view(codes.shape)
 
+    def decider(self, num_environments: int, num_samples: int, num_steps: int) -> "Decoding":
+        """Decisions in B environments, S draws of each; codes are drawn slot by slot, so there are no Euler steps."""
+        from flexlam.policy.decoding import Decoding  # which is built on this class
+
+        return Decoding(self, num_environments, num_samples)
+
+    def random_numbers(self, generator: np.random.Generator, num_samples: int) -> np.ndarray:
+        """(S, K) in [0, 1), one a code."""
+        return generator.random((num_samples, self.num_slots))
+
     def save_pretrained(self, path: Path, **state: Any) -> str:
         """Write the model as a bundle (core/checkpoint.py) and return its hash.
 
@@ -150,18 +180,7 @@ class SequenceModel(nn.Module):
         Raises:
             CheckpointError: missing, unfinished or damaged, or trained on the codes of another model.
         """
-        if (path / "run.json").exists():
-            run, path = path, path / "model"
-            if not path.exists():
-                raise CheckpointError(
-                    f"The run {run} has not finished. Continue it with: flexlam train policy PRESET --resume"
-                )
-        bundle = read_bundle(path, cls.kind)
-        if bundle.state["lam_hash"] != lam_hash:
-            raise CheckpointError(
-                f"The policy {path} predicts the codes of model {bundle.state['lam_hash']}, not of {lam_hash}. Codes "
-                "mean something else in every model: train a policy on this one (flexlam train policy)."
-            )
+        bundle = read_policy(path, cls.kind, lam_hash)
         values = dict(bundle.config)
         shape, num_slots, size = (values.pop(name) for name in ("frame_shape", "num_slots", "codebook_size"))
         model = cls(cls.Config.parse(values, where=str(path)), tuple(shape), num_slots, size)

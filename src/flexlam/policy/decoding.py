@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from flexlam.bottleneck.base import Quantizer
 from flexlam.nn.causal import KeyValueCache, lay_out
 from flexlam.nn.sampling import pick
 from flexlam.policy.autoregressive import SequenceModel
@@ -120,6 +121,13 @@ class Decoding:
             if scores is not None:
                 scores.append(of_slot)
         return codes
+
+    def latents(
+        self, drawn: Int[Tensor, "B S k"], quantizer: Quantizer
+    ) -> tuple[Float[Tensor, "B S K D"], Int[Tensor, "B S k"]]:
+        """Quantised coordinates of drawn codes (zero beyond k), and those codes."""
+        missing = self.model.num_slots - drawn.shape[-1]
+        return nn.functional.pad(quantizer.indices_to_latents(drawn), (0, 0, 0, missing)), drawn
 
     def _extend(self, codes: Int[Tensor, "B S"], slot: int) -> Float[Tensor, "B S D"]:
         """Take in the drawn codes of a slot (from 0), one for each of S draws; returns what predicts the next slot."""

@@ -1,52 +1,63 @@
-"""Behaviour cloning: from the two newest frames to an action, without codes."""
+"""Behaviour cloning in latent space (LAPO, LAOM): the mean latent action given the frames.
+
+Where several latent actions fit what is seen, the mean may be none of them (LAFP §3).
+"""
+
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
-from flexlam.core.config import Config as BaseConfig
-from flexlam.nn.patches import check_patch_size
+from flexlam.policy.frames import FramePolicy, FramePolicyConfig, LatentSpace
 
 
-class CloningPolicy(nn.Module):
-    """Patches of both frames, then 3×3 convolutions that halve the grid, then a hidden layer.
+class RegressionPolicy(FramePolicy):
+    """A three-layer MLP behind the frames' features, trained by squared error.
 
-    The previous action is no input: a network that sees it learns to repeat it, and repeats it for ever when it acts.
+    The mean of a slot is the same, whichever slots are asked for with it, so one network serves every k.
     """
 
-    class Config(BaseConfig):
-        """Settings of the network."""
+    kind: ClassVar[str] = "regression-policy"
+    draws: ClassVar[bool] = False
+    nested: ClassVar[bool] = True
 
-        patch_size: int = Field(default=4, ge=1)
-        """Side of a patch in pixels; must divide the frame."""
-        channels: tuple[int, ...] = Field(default=(48, 64, 64), min_length=1)
-        """Width of the patches' embedding and of each convolution after it."""
-        hidden_dim: int = Field(default=256, ge=1)
-        """Width of the hidden layer."""
-        dropout: float = Field(default=0.2, ge=0, lt=1)
-        """Share of inputs and outputs of the hidden layer left out in each training step."""
+    class Config(FramePolicyConfig):
+        """Settings of a regression policy."""
 
-    def __init__(self, config: Config, frame_shape: tuple[int, int, int], out_dim: int) -> None:
-        super().__init__()
-        self.frame_shape = frame_shape
-        height, width, channels = frame_shape
-        check_patch_size(config.patch_size, frame_shape)
-        size, (first, *others) = config.patch_size, config.channels
-        layers: list[nn.Module] = [nn.Conv2d(2 * channels, first, size, size), nn.GELU()]
-        rows, columns, before = height // size, width // size, first
-        for after in others:
-            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GELU()]
-            rows, columns, before = (rows + 1) // 2, (columns + 1) // 2, after
-        self.trunk = nn.Sequential(*layers)
-        self.head = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(before * rows * columns, config.hidden_dim),
+        name: Literal["regression"] = "regression"
+
+    def __init__(self, config: Config, frame_shape: tuple[int, int, int], space: LatentSpace) -> None:
+        super().__init__(config, frame_shape, space)
+        hidden = config.hidden_dim
+        self.network = nn.Sequential(
+            nn.Linear(self.trunk.out_dim, hidden),
             nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.hidden_dim, out_dim),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, space.num_slots * space.latent_dim),
         )
 
-    def forward(self, prev_obs: Float[Tensor, "B C H W"], obs: Float[Tensor, "B C H W"]) -> Float[Tensor, "B O"]:
-        """Scores of actions, to be read by an `ActionCodec`; at an episode's start both frames are the same."""
-        return self.head(self.trunk(torch.cat([prev_obs, obs], dim=1)).flatten(1))
+    def loss(
+        self,
+        images: Float[Tensor, "B n C H W"],
+        latents: Float[Tensor, "B K D"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Squared error a normalised coordinate."""
+        return (self._mean(self.features(images)) - self.normalize(latents)).square().mean()
+
+    def generate(
+        self,
+        features: Float[Tensor, "B F"],
+        points: Float[Tensor, "B S K D"],
+        prefix_length: int,
+        num_steps: int,
+        time: float = 0.0,
+    ) -> Float[Tensor, "B S k D"]:
+        """The first k slots of the mean, S times: points, steps and time are a flow's."""
+        mean = self._mean(features) * self.scale + self.centre
+        return mean[:, None, :prefix_length].expand(-1, points.shape[1], -1, -1)
+
+    def _mean(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B K D"]:
+        return self.network(features).float().view(len(features), *self.centre.shape)

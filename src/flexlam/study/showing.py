@@ -8,7 +8,6 @@ from flexlam.core.action import ActionSpec
 from flexlam.core.seeding import numpy_generator
 from flexlam.core.types import Transitions
 from flexlam.data.store import FrameStore
-from flexlam.evaluate.predictions import predict_codes
 from flexlam.evaluate.returns import Acted
 from flexlam.lam.model import LatentActionModel
 from flexlam.policy.autoregressive import SequenceModel
@@ -18,6 +17,7 @@ from flexlam.report.predictions import PredictedTransition
 from flexlam.report.sweeps import PrefixSweep
 from flexlam.training.labelled import require_actions
 from flexlam.training.pairs import SplitPairs
+from flexlam.training.predictions import predict_codes
 from flexlam.translator.serving import Translator
 
 _NUM_SWEEPS = 3  # pictured transitions of each task

@@ -18,7 +18,7 @@ from flexlam.data.loader import BatchSampler
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
 from flexlam.nn.patches import frames_to_images
-from flexlam.policy.regression import CloningPolicy
+from flexlam.policy.cloning import CloningPolicy
 from flexlam.training.augmentation import shift_frames
 from flexlam.training.fit import FitConfig, fit_with_folds, seeded
 from flexlam.training.labelled import require_actions

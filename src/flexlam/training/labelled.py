@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from flexlam.core.action import ActionSpec
@@ -28,9 +28,26 @@ class Labelled:
     action: Float[Tensor, "N A"]
     obs: Float[Tensor, "N P"]
     """Thumbnails of o_t, for translators that read it."""
+    num_draws: int = 1
+    """Rows of each label, one behind the other: the same action beside latents that were drawn several times."""
 
     def __len__(self) -> int:
         return len(self.action)
+
+    @property
+    def num_labels(self) -> int:
+        """Labels, each counted once."""
+        return len(self) // self.num_draws
+
+    def one_draw(self, labels: Int[Tensor, "*batch"], generator: torch.Generator) -> Int[Tensor, "*batch"]:
+        """A row of each of these labels, at random where it has several."""
+        if self.num_draws == 1:
+            return labels
+        return self.num_draws * labels + torch.randint(self.num_draws, labels.shape, generator=generator)
+
+    def all_draws(self, labels: Int[Tensor, "B"]) -> Int[Tensor, "R"]:
+        """All rows of these labels."""
+        return (self.num_draws * labels[:, None] + torch.arange(self.num_draws)).flatten()
 
     def __getitem__(self, rows: np.ndarray | Tensor) -> "Labelled":
         rows = torch.as_tensor(rows)

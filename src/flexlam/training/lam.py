@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from flexlam.bottleneck.health import Health, judge, slot_usage
 from flexlam.bottleneck.prefix import reported_prefix_lengths
-from flexlam.core.config import Config
+from flexlam.core.config import Config, without_unused
 from flexlam.core.machine import choose_device
 from flexlam.core.progress import say
 from flexlam.core.run_folder import RunFolder, open_or_plan
@@ -50,10 +50,7 @@ class LamRunConfig(Config):
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Settings of before there were other objectives keep their hash, and steps of studies their folders."""
-        values: dict[str, Any] = handler(self)
-        later = ("objectives", "augmentation", "max_gaps")
-        unused = [name for name in later if getattr(self, name) == type(self).model_fields[name].default]
-        return {name: value for name, value in values.items() if name not in unused}
+        return without_unused(self, handler(self), "objectives", "augmentation", "max_gaps")
 
 
 class LamStage:

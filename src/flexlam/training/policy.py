@@ -1,13 +1,17 @@
-"""Stage 2: train a sequence model on the codes of a frozen model, from action-free video (FlexLAM App. A.6, B.2)."""
+"""Stage 2: train a policy on the codes of a frozen model, from action-free video; here the sequence model.
+
+Sources: FlexLAM App. A.6, B.2. Policies that decide on frames alone have a stage of their own (frame_policy.py).
+"""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 
-from flexlam.core.config import Config
+from flexlam.core.config import Config, component
 from flexlam.core.errors import ConfigError
 from flexlam.core.machine import choose_device
 from flexlam.core.progress import say
@@ -18,8 +22,10 @@ from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images
 from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.base import PolicyConfig
 from flexlam.training.codes import encode_all
 from flexlam.training.fit import seeded
+from flexlam.training.frame_policy import FramePolicyStage
 from flexlam.training.loop import LoopConfig, train
 from flexlam.training.pairs import SplitPairs, load_pairs
 from flexlam.training.runs import open_lam
@@ -32,17 +38,27 @@ _NUM_EVALUATED = 128  # validation windows
 class PolicyRunConfig(Config):
     """Settings of a stage-2 run."""
 
-    policy: SequenceModel.Config = SequenceModel.Config()
+    policy: component(PolicyConfig) = SequenceModel.Config()  # type: ignore[valid-type]
     """The model."""
     first_context_frames: int = Field(default=10, ge=2)
-    """Context of the first part of training; the whole context comes after it (two stages, as in App. B.4)."""
+    """Context of the first part of a sequence model's training; the whole context comes after it (two stages, as in
+    App. B.4). Other policies have no such parts."""
     first_share: float = Field(default=0.7, ge=0, le=1)
     """Share of the steps that the first part takes; its batches hold more windows, of as many frames in all."""
     training: LoopConfig = LoopConfig(num_steps=1000, batch_size=16)
-    """The loop; a batch counts windows of the whole context."""
+    """The loop; a batch counts windows of the whole context (of a sequence model) or transitions."""
+
+    @model_serializer(mode="wrap")
+    def _what_applies(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of a sequence model's training are written for sequence models only."""
+        values: dict[str, Any] = handler(self)
+        applies = isinstance(self.policy, SequenceModel.Config)
+        return {name: value for name, value in values.items() if applies or not name.startswith("first_")}
 
     @model_validator(mode="after")
     def _grows(self) -> "PolicyRunConfig":
+        if not isinstance(self.policy, SequenceModel.Config):
+            return self
         if self.first_context_frames > self.policy.context_frames:
             raise ValueError(
                 f"first_context_frames {self.first_context_frames} exceeds policy.context_frames "
@@ -74,6 +90,8 @@ class WindowIndex:
 
 class PolicyStage:
     """Batches and losses of stage 2. Actions are never read."""
+
+    what = "Sequence model"
 
     def __init__(self, config: PolicyRunConfig, lam: LatentActionModel, pairs: SplitPairs, run: RunFolder) -> None:
         self.config, self.pairs, self.run = config, pairs, run
@@ -139,7 +157,7 @@ class PolicyStage:
 def train_policy(
     config: PolicyRunConfig, lam: Path, data: Path, out: Path, overwrite: bool = False, resume: bool = False
 ) -> RunFolder:
-    """Run stage 2 to its end: OUT/model holds the sequence model, which knows the LAM by its hash.
+    """Run stage 2 to its end: OUT/model holds the policy, which knows the LAM by its hash.
 
     Raises:
         DataError, CheckpointError, ConfigError, OutputError, TrainingError: see those.
@@ -159,11 +177,15 @@ def train_policy(
     if resume and run.finished:
         return run
     require_trackers(config.training.trackers)
-    stage = PolicyStage(config, model, pairs, run)
+    stage: PolicyStage | FramePolicyStage
+    if isinstance(config.policy, SequenceModel.Config):
+        stage = PolicyStage(config, model, pairs, run)
+    else:
+        stage = FramePolicyStage(config.policy, config.training, model, pairs, run)
     if not resume:
         run.start(overwrite)
     say(f"Data: {pairs.describe()}")
     stage.encode()
-    train(stage, config.training, run, "Sequence model")
+    train(stage, config.training, run, stage.what)
     stage.module.eval().save_pretrained(run.model, parents=parents)
     return run

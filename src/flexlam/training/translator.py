@@ -6,11 +6,12 @@ from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 
 from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.action import ActionSpec
-from flexlam.core.config import Config, component
+from flexlam.core.config import Config, component, without_unused
 from flexlam.core.files import check_output_folder, write_bytes
 from flexlam.core.machine import Device, choose_device, single_thread
 from flexlam.core.run_folder import RunFolder
@@ -21,8 +22,11 @@ from flexlam.data.splits import split_episodes
 from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.hourglass import HourglassStack
+from flexlam.policy.base import Policy
+from flexlam.policy.model import load_policy
 from flexlam.training.fit import Fit, FitConfig, fit_with_folds, fit_without, seeded
 from flexlam.training.labelled import Labelled, encode_labelled, encode_with_actions, require_actions
+from flexlam.training.latent_source import LatentSourceConfig, with_latents
 from flexlam.training.pairs import load_pairs, open_store
 from flexlam.training.runs import open_lam
 from flexlam.translator.base import TranslatorConfig
@@ -47,6 +51,13 @@ class TranslatorRunConfig(Config):
     """Which random draw of the labels."""
     device: Device = "auto"
     """Where codes are computed."""
+    latents: LatentSourceConfig = LatentSourceConfig()
+    """Which latents stand for the labelled transitions."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of before latents had a source keep their hash."""
+        return without_unused(self, handler(self), "latents")
 
 
 class TranslatorProblem:
@@ -94,12 +105,12 @@ class TranslatorProblem:
 
     def loss(self, model: Translator, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Training loss of a batch of labels."""
-        batch = self.labels[rows]
+        batch = self.labels[self.labels.one_draw(rows, generator)]
         return model.loss(batch.latents, batch.prev_action, batch.action, generator, batch.obs)
 
     def heldout(self, model: Translator, rows: Tensor) -> Sequence[float]:
         """Held-out loss of each network; the prefix-sampled one is judged by its mean over the reported k."""
-        batch = self.labels[rows]
+        batch = self.labels[self.labels.all_draws(rows)]
 
         def loss(outputs: Tensor) -> float:
             return float(model.codec.loss(outputs, batch.action).mean())
@@ -128,6 +139,7 @@ class _SideBySide(nn.Module):
     def loss(self, rows: Int[Tensor, "M B"], generator: torch.Generator) -> Float[Tensor, ""]:
         """Sum of the losses of all networks, as `Translator.loss` has them."""
         first, num_models = self.models[0], len(self.models)
+        rows = self.labels.one_draw(rows, generator)
         inputs = first.fill(self.labels.latents[rows], generator).flatten(-2)  # (networks of a model, M, B, K D)
         inputs = torch.cat([inputs, self.context[rows].expand(len(inputs), -1, -1, -1)], -1)
         outputs = self.stack(inputs.transpose(0, 1).flatten(0, 1))
@@ -152,7 +164,7 @@ def fit_translator(
     """Fit a translator on labelled codes; when to stop is chosen on those labels alone."""
     problem = TranslatorProblem(config, spec, model, labels, seed, prefix_dropout)
     with single_thread():
-        return fit_with_folds(problem, len(labels), fit, seed)
+        return fit_with_folds(problem, labels.num_labels, fit, seed)
 
 
 def heldout_accuracy(problem: TranslatorProblem, fit: Fit, config: TranslatorRunConfig) -> float | None:
@@ -164,16 +176,22 @@ def heldout_accuracy(problem: TranslatorProblem, fit: Fit, config: TranslatorRun
         return None
     right, labels = 0, problem.labels
     with single_thread():
-        for model, rows in fit_without(problem, len(labels), fit, config.fit, config.seed):
+        for model, rows in fit_without(problem, labels.num_labels, fit, config.fit, config.seed):
             with torch.inference_mode():
-                held = labels[rows]
+                held = labels[labels.all_draws(rows)]
                 outputs = model(held.latents, held.prev_action, problem.num_slots, held.obs)
                 right += int(model.codec.correct(outputs, held.action).sum())
     return right / len(labels)
 
 
 def train_translator_by_hand(
-    config: TranslatorRunConfig, lam: Path, data: Path, label_file: Location, out: Path, overwrite: bool = False
+    config: TranslatorRunConfig,
+    lam: Path,
+    data: Path,
+    label_file: Location,
+    out: Path,
+    overwrite: bool = False,
+    policy: Path | None = None,
 ) -> RunFolder:
     """Run stage 3 on every label of a file (data/label_file.py) beside a store without actions.
 
@@ -191,11 +209,13 @@ def train_translator_by_hand(
     translator = config.translator.model_copy(update={"use_prev_action": False})
     config = config.model_copy(update={"translator": translator, "labels": LabelBudget(count=len(labels))})
     codes = encode_with_actions(model, store, index, labels.rows, labels.actions)
+    deciding = _policy_of(config, model, policy)
+    codes = with_latents(config.latents, model, deciding, store, index, labels.rows, codes, config.seed)
     fit = fit_translator(translator, labels.spec, model, codes, config.fit, config.seed)
     accuracy = heldout_accuracy(TranslatorProblem(translator, labels.spec, model, codes, config.seed), fit, config)
     splits = split_episodes(store, gap.split, gap.split_seed)
     unseen = {*splits.validation, *splits.test} & set(index.episode[labels.rows].tolist())
-    parents = {"lam": model.hash or "", "data": store.content_hash}
+    parents = _parents(model, store.content_hash, deciding)
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     write_bytes(run.path / f"labels{label_file.suffix.lower()}", read_bytes(label_file))
     about: dict[str, Any] = {
@@ -212,9 +232,16 @@ def train_translator_by_hand(
 
 
 def train_translator(
-    config: TranslatorRunConfig, lam: Path, data: Path, out: Path, overwrite: bool = False
+    config: TranslatorRunConfig,
+    lam: Path,
+    data: Path,
+    out: Path,
+    overwrite: bool = False,
+    policy: Path | None = None,
 ) -> RunFolder:
     """Run stage 3: OUT/model holds the translator, OUT/labels.parquet the labelled transitions it has seen.
+
+    `policy` is the run whose latents the settings ask for, if they do.
 
     Raises:
         DataError, CheckpointError, OutputError, TrainingError: see those.
@@ -223,18 +250,26 @@ def train_translator(
     pairs = load_pairs(data, lam_run.pairs, model.frame_shape)
     spec = require_actions(pairs.store)
     labels = choose_labels(pairs.train, pairs.store, config.labels, config.seed, config.draw)
-    parents = {"lam": model.hash or "", "data": pairs.store.content_hash}
+    deciding = _policy_of(config, model, policy)
+    parents = _parents(model, pairs.store.content_hash, deciding)
     check_output_folder(out, overwrite)
-    fit = fit_translator(
-        config.translator,
-        spec,
-        model,
-        encode_labelled(model, pairs.store, pairs.train, labels.rows),
-        config.fit,
-        config.seed,
-    )
+    encoded = encode_labelled(model, pairs.store, pairs.train, labels.rows)
+    latents = with_latents(config.latents, model, deciding, pairs.store, pairs.train, labels.rows, encoded, config.seed)
+    fit = fit_translator(config.translator, spec, model, latents, config.fit, config.seed)
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     labels.save(run.path / "labels.parquet")
     run.write_json("fit.json", {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss})
     save_translator(fit.model, run.model, model.hash or "", data_hash=pairs.store.content_hash)
     return run
+
+
+def _policy_of(config: TranslatorRunConfig, model: LatentActionModel, policy: Path | None) -> Policy | None:
+    """The policy whose latents are asked for; None where the encoder's are."""
+    if config.latents.source == "inferred" or policy is None:
+        return None
+    return load_policy(policy, model.hash, model.device)
+
+
+def _parents(model: LatentActionModel, data_hash: str, policy: Policy | None) -> dict[str, str]:
+    parents = {"lam": model.hash or "", "data": data_hash}
+    return parents if policy is None else {**parents, "policy": policy.hash or ""}

@@ -1,6 +1,5 @@
 """Rectified-flow DiT decoder, o_t by channel concatenation (FlexLAM §4.1, App. A.5; sizes in docs/fidelity.md)."""
 
-import math
 from typing import Literal
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from flexlam.lam.decoders.trunk import DecoderTrunk, TrunkConfig
 from flexlam.nn.patches import check_patch_size
-from flexlam.nn.rectified_flow import euler_sample, interpolate, sample_times
+from flexlam.nn.rectified_flow import TIME_DIM, euler_sample, interpolate, sample_times, time_features
 
 
 class FlowDecoder(nn.Module):
@@ -35,7 +34,7 @@ class FlowDecoder(nn.Module):
         height, width, channels = frame_shape
         self.config = config
         self.trunk = DecoderTrunk(config, 2 * channels, channels, (height, width), num_slots * slot_dim)
-        self.time = nn.Sequential(nn.Linear(64, config.dim), nn.GELU(), nn.Linear(config.dim, config.dim))
+        self.time = nn.Sequential(nn.Linear(TIME_DIM, config.dim), nn.GELU(), nn.Linear(config.dim, config.dim))
 
     def loss(
         self,
@@ -70,14 +69,7 @@ class FlowDecoder(nn.Module):
 
     def _denoise(self, obs: Tensor, latents: Tensor, noisy: Tensor, times: Tensor) -> Tensor:
         """Predicted clean frame: o_t plus what the trunk adds."""
-        return obs + self.trunk(torch.cat([noisy, obs], dim=1), latents, self.time(_time_features(times)))
-
-
-def _time_features(times: Float[Tensor, "B"]) -> Float[Tensor, "B 64"]:
-    """Sines and cosines of s at 32 frequencies, evenly spaced in logarithm from 1 to 1000."""
-    frequencies = torch.exp(torch.linspace(0, math.log(1000.0), 32, device=times.device))
-    angles = times[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+        return obs + self.trunk(torch.cat([noisy, obs], dim=1), latents, self.time(time_features(times)))
 
 
 def _noise_like(images: Tensor, generator: torch.Generator | None) -> Tensor:

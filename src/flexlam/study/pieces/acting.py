@@ -12,7 +12,8 @@ from flexlam.core.seeding import numpy_generator
 from flexlam.evaluate.latency import LatencyConfig, measure_latency
 from flexlam.evaluate.returns import Acted, ReturnsConfig, measure_returns
 from flexlam.lam.model import LatentActionModel
-from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.base import Policy
+from flexlam.policy.model import load_policy
 from flexlam.study.graph import Step, write_rows
 from flexlam.study.showing import longest_episode
 from flexlam.training.labelled import encode_labelled
@@ -88,7 +89,7 @@ def _time(step: Step, folder: Path, parents: list[Path]) -> None:
     write_rows(folder, measure_latency(model, policy, translator, longest_episode(pairs), config)["rows"])
 
 
-def _open(parents: list[Path]) -> tuple[LatentActionModel, SequenceModel, SplitPairs]:
+def _open(parents: list[Path]) -> tuple[LatentActionModel, Policy, SplitPairs]:
     lam_run, model = open_lam(parents[1] / "run", choose_device("auto"))
-    policy = SequenceModel.from_pretrained(parents[2] / "run", model.hash, model.device)
+    policy = load_policy(parents[2] / "run", model.hash, model.device)
     return model, policy, load_pairs(parents[0] / "store", lam_run.pairs, model.frame_shape)

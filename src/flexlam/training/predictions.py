@@ -1,7 +1,8 @@
-"""Codes that the sequence model predicts for recorded transitions, from what lies before them."""
+"""Latent actions that a policy predicts for recorded transitions, from what lies before them."""
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from flexlam.core.seeding import torch_generator
 from flexlam.data.store import FrameStore
@@ -9,10 +10,62 @@ from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images
 from flexlam.policy.autoregressive import SequenceModel
+from flexlam.policy.base import Policy
 from flexlam.policy.context import window_start
 from flexlam.policy.decoding import Decoding
+from flexlam.policy.frames import FramePolicy
+from flexlam.training.frame_policy import leading_images
 
 _CHUNK = 64  # windows computed at once
+_NUM_FRAMES = 1024  # frames that a policy of frames sees at once
+
+
+@torch.inference_mode()
+def predict_latents(
+    lam: LatentActionModel,
+    policy: Policy,
+    store: FrameStore,
+    index: TransitionIndex,
+    rows: np.ndarray,
+    num_samples: int,
+    seed: int,
+    num_steps: int,
+    prefix_length: int | None = None,
+) -> Float[torch.Tensor, "R S K D"]:
+    """Valid latents drawn S times for transitions (R,) of an index, on the CPU: what an agent's translator is given.
+
+    A flow takes `num_steps` Euler steps and, like the agent, is asked for the first k slots (all by default); behind
+    them stand zeros. Of other policies a prefix of a draw is a draw of that prefix, so they always tell all K slots.
+    """
+    if isinstance(policy, SequenceModel):
+        drawn = predict_codes(lam, policy, store, index, rows, num_samples, seed).to(lam.device)
+        return lam.quantizer.indices_to_latents(drawn.flatten(0, 1)).cpu().unflatten(0, drawn.shape[:2])
+    assert isinstance(policy, FramePolicy)
+    noise = torch.randn(len(rows), num_samples, *policy.centre.shape, generator=torch_generator(seed, "predictions"))
+    return carry(lam, policy, store, index, rows, noise, num_steps, prefix_length=prefix_length)
+
+
+@torch.inference_mode()
+def carry(
+    lam: LatentActionModel,
+    policy: FramePolicy,
+    store: FrameStore,
+    index: TransitionIndex,
+    rows: np.ndarray,
+    points: Float[torch.Tensor, "R S K D"],
+    num_steps: int,
+    time: float = 0.0,
+    prefix_length: int | None = None,
+) -> Float[torch.Tensor, "R S K D"]:
+    """Valid latents to which a policy carries normalised points of a time τ (see `FramePolicy.generate`)."""
+    k = policy.num_slots if prefix_length is None else prefix_length
+    decider = policy.decider(1, points.shape[1], num_steps)
+    latents = torch.zeros(points.shape)
+    for chunk in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) * policy.config.num_frames // _NUM_FRAMES))):
+        features = policy.features(leading_images(policy, store, index, rows[chunk]))
+        drawn = policy.generate(features, points[chunk].to(policy.device), k, num_steps, time)
+        latents[chunk] = decider.latents(drawn, lam.quantizer)[0].cpu()
+    return latents
 
 
 @torch.inference_mode()

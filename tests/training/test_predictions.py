@@ -8,11 +8,11 @@ from flexlam.core.run_folder import RunFolder
 from flexlam.core.seeding import torch_generator
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
-from flexlam.evaluate.predictions import predict_codes
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images
 from flexlam.policy.autoregressive import SequenceModel
 from flexlam.policy.decoding import Decoding
+from flexlam.training.predictions import predict_codes
 from small_policy import TRANSFORMER
 
 

@@ -1,0 +1,84 @@
+"""LAFP by command: model, flow policy, translator on its latents, returns and latency, on the grid world."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import LAM_SETTINGS, World
+from command_line import run_command as run
+from flexlam.lam.model import LatentActionModel
+from flexlam.policy.model import load_policy
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> World:
+    here = World(tmp_path_factory.mktemp("grid"))
+    here.make("recording", "collect", "flow-tiny")
+    here.make("store", "data", "convert", here.recording, "--num-workers", 1)
+    here.make("lam", "train", "lam", "flow-tiny", "--data", here.store, *LAM_SETTINGS)
+    parents = ("flow-tiny", "--lam", here.lam, "--data", here.store)
+    here.make("policy", "train", "policy", *parents, *LAM_SETTINGS)
+    here.make("regression", "train", "policy", *parents, "--policy.name", "regression", *LAM_SETTINGS)
+    sampled = ("--latents.source", "interpolated", "--latents.num-draws", 2)
+    here.make("translator", "train", "translator", *parents, "--policy", here.policy, *sampled)
+    return here
+
+
+def test_train_policy_leaves_the_kind_that_was_asked_for(grid: World) -> None:
+    lam = LatentActionModel.from_pretrained(grid.lam)
+    assert load_policy(grid.policy, lam.hash).kind == "flow-policy"
+    assert load_policy(grid.regression, lam.hash).kind == "regression-policy"
+    assert "energy distance" in grid.said["policy"].out and "Flow policy: " in grid.said["policy"].out
+    assert "energy distance" not in grid.said["regression"].out
+    arguments = ("train", "policy", "flow-tiny", "--lam", grid.lam, "--data", grid.store, *LAM_SETTINGS)
+    again = run(*arguments, "--out", grid.policy, "--resume")
+    assert again.code == 0 and "had finished before" in again.out
+
+
+def test_a_preset_of_a_sequence_model_takes_a_flow_by_name(grid: World, tmp_path: Path) -> None:
+    arguments = ("train", "policy", "vizdoom-tiny", "--policy.name", "flow", "--training.num-steps", 2)
+    said = run(*arguments, "--lam", grid.lam, "--data", grid.store, "--out", tmp_path / "flow")
+    assert said.code == 0, said.err
+    header = json.loads((tmp_path / "flow" / "run.json").read_text())
+    assert header["config"]["policy"]["frame_stride"] == 1 and header["config"]["policy"]["trunk"]["patch_size"] == 4
+
+
+def test_train_translator_takes_the_policys_latents_and_tells_the_misalignment(grid: World, tmp_path: Path) -> None:
+    assert "loss" in grid.said["translator"].out and "on the policy's latents" in grid.said["translator"].out
+    found = json.loads((grid.translator / "misalignment.json").read_text())
+    assert [row["k"] for row in found["rows"]] == [1, 2]
+    header = json.loads((grid.translator / "run.json").read_text())
+    assert header["config"]["latents"]["source"] == "interpolated"
+    assert header["parents"].keys() == {"lam", "data", "policy"}
+    arguments = ("train", "translator", "flow-tiny", "--lam", grid.lam, "--data", grid.store, "--out", tmp_path / "no")
+    without = run(*arguments, "--latents.source", "sampled")
+    assert without.code == 2 and "--policy RUN" in without.err
+    wrong = run(*arguments, "--latents.source", "interpolated", "--policy", grid.regression)
+    assert wrong.code == 2 and "a flow alone can do" in wrong.err and not (tmp_path / "no").exists()
+
+
+def test_eval_returns_plays_with_as_many_steps_as_asked_for(grid: World, tmp_path: Path) -> None:
+    arguments = ("eval", "returns", "flow-tiny", "--lam", grid.lam, "--data", grid.store, "--policy", grid.policy)
+    said = run(*arguments, "--steps", 5, "--json", tmp_path / "returns.json", "--quiet")
+    assert said.code == 0, said.err
+    results = json.loads((tmp_path / "returns.json").read_text())
+    assert results["rule"]["num_steps"] == 5 and results["rule"]["num_samples"] == 1
+    assert [row["k"] for row in results["tasks"][0]["rows"]] == [2]
+    usual = run(*arguments, "--steps", 3, "--quiet", "--baselines", "random", "--latents.source", "sampled")
+    assert usual.code == 0, usual.err
+    none = run(*arguments, "--steps", 0)
+    assert none.code == 2 and "num-steps" in none.err
+
+
+def test_eval_latency_and_alignment_work_with_a_flow(grid: World, tmp_path: Path) -> None:
+    parts = ("flow-tiny", "--lam", grid.lam, "--data", grid.store, "--policy", grid.policy)
+    said = run("eval", "latency", *parts, "--translator", grid.translator, "--json", tmp_path / "latency.json")
+    assert said.code == 0, said.err
+    results = json.loads((tmp_path / "latency.json").read_text())
+    assert results["context_frames"] == 1 and results["num_samples"] == 1
+    assert set(results["rows"][0]["parts_ms"]) == {"prepare", "encode", "context", "generate", "fill", "translate"}
+    said = run("eval", "alignment", *parts, "--num-draws", 1, "--json", tmp_path / "alignment.json", "--quiet")
+    assert said.code == 0, said.err
+    rows = json.loads((tmp_path / "alignment.json").read_text())["rows"]
+    assert all("predicted_action_loss" in row for row in rows)
