@@ -17,7 +17,9 @@ from flexlam.lam.model import LatentActionModel
 from flexlam.study.graph import Step
 from flexlam.training.joint import JointConfig, train_joint
 from flexlam.training.lam import LamRunConfig, train_lam
+from flexlam.training.loop import LoopConfig
 from flexlam.training.objectives.base import ObjectiveBatch
+from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.policy import PolicyRunConfig, train_policy
 
 
@@ -42,6 +44,19 @@ def joint_step(
     training = config.training.model_copy(update={"seed": seed})
     update = {"training": training, "labels": LabelBudget(count=num_labels), "draw": draw}
     return Step("joint", _train_joint, config.model_copy(update=update).model_dump(mode="json"), (data, lam), about)
+
+
+def loop(num_steps: int, batch_size: int, optimizer: OptimizerConfig = OptimizerConfig()) -> LoopConfig:  # noqa: B008
+    """Training of a study: evaluated and kept twice, followed by no tracker."""
+    every = max(1, num_steps // 2)
+    return LoopConfig(
+        num_steps=num_steps,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        evaluate_every=every,
+        checkpoint_every=every,
+        trackers=(),
+    )
 
 
 def with_steps(run: LamRunConfig, num_steps: int) -> LamRunConfig:
