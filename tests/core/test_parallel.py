@@ -39,6 +39,17 @@ def test_workers_are_processes_of_their_own() -> None:
     assert run_jobs(lambda number: os.getpid(), 2, 1) == [os.getpid()] * 2
 
 
+def test_one_job_may_be_done_apart_and_leaves_nothing_here() -> None:
+    left: list[int] = []
+
+    def work(number: int) -> int:
+        left.append(number)
+        return os.getpid()
+
+    assert run_jobs(work, 1, 1, apart=True) != [os.getpid()] and left == []
+    assert run_jobs(work, 0, 1, apart=True) == []
+
+
 def test_who_is_done_takes_the_next_job() -> None:
     def work(number: int) -> int:
         time.sleep(1.0 if number == 0 else 0.01)

@@ -90,6 +90,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "selection": "flexlam.study.selection:study",
         "exogenous": "flexlam.study.exogenous:study",
         "theory": "flexlam.study.theory:study",
+        "lafp": "flexlam.study.lafp:study",
     },
     "profile": {
         "tiny": "flexlam.study.profiles:tiny",

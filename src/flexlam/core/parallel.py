@@ -21,11 +21,13 @@ def run_jobs(
     num_jobs: int,
     num_workers: int,
     on_done: Callable[[], object] = lambda: None,
+    apart: bool = False,
 ) -> list[Result]:
     """`work(0)` .. `work(num_jobs − 1)`, begun in that order by forked processes of one thread each; what they return.
 
     In this process, one after the other, where there is only one worker, the system cannot fork, or a GPU is in use (a
-    copy could not use it). Results travel pickled. `on_done` is called here after each job.
+    copy could not use it). Results travel pickled. `on_done` is called here after each job. `apart` forks even for
+    one worker, so that what its libraries start stays out of this process: later copies would lack OpenGL's threads.
 
     Raises:
         FlexlamError: a worker died without a word; whatever a worker raises is raised here.
@@ -33,7 +35,7 @@ def run_jobs(
     import torch
 
     num_workers = min(num_workers, num_jobs)
-    if num_workers <= 1 or sys.platform != "linux" or torch.cuda.is_initialized():
+    if not num_jobs or (num_workers <= 1 and not apart) or sys.platform != "linux" or torch.cuda.is_initialized():
         results = []
         for number in range(num_jobs):
             results.append(work(number))

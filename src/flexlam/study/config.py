@@ -16,12 +16,15 @@ from flexlam.envs.overlay import OverlayConfig
 from flexlam.evaluate.latency import LatencyConfig
 from flexlam.evaluate.probes import ProbesConfig
 from flexlam.evaluate.returns import ReturnsConfig
+from flexlam.policy.flow import FlowPolicy
+from flexlam.policy.regression import RegressionPolicy
 from flexlam.theory.additive import AdditiveConfig
 from flexlam.theory.world import WorldConfig
 from flexlam.training.fit import FitConfig
 from flexlam.training.inverse_dynamics import IDM_FIT
 from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
+from flexlam.training.latent_source import LatentSourceConfig
 from flexlam.training.policy import PolicyRunConfig
 from flexlam.translator.base import TranslatorConfig
 from flexlam.translator.serving import PrefixEnsembleTranslator, PrefixSampledTranslator
@@ -155,6 +158,97 @@ class ExogenousConfig(Config):
     """What else is varied."""
 
 
+class DecidingConfig(Config):
+    """How a latent policy gets its action decoder, and how it is tried (study/pieces/deciding.py)."""
+
+    translator: component(TranslatorConfig) = PrefixSampledTranslator.Config(use_prev_action=False)  # type: ignore[valid-type]
+    """The action decoder."""
+    fit: FitConfig = FitConfig()
+    """How it is fitted."""
+    latents: LatentSourceConfig = LatentSourceConfig(source="interpolated")
+    """Which latents it is fitted to; of policies that are no flow the encoder's or their own."""
+    label_fraction: float = Field(default=0.1, gt=0, le=1)
+    """Share of the training transitions that is labelled (the paper's)."""
+    prefix_lengths: tuple[int, ...] = ()
+    """The k to act with; empty means K."""
+    num_steps: tuple[int, ...] = Field(default=(3,), min_length=1)
+    """Euler steps of a flow to act with."""
+    num_episodes: int = Field(default=200, ge=1)
+    """Test episodes, the same ones for every method of a LAM seed."""
+    num_environments: int = Field(default=50, ge=1)
+    """Games at the same time."""
+    num_choices: int = Field(default=64, ge=1)
+    """Latent actions drawn at the choice."""
+    num_transitions: int = Field(default=500, ge=2)
+    """Validation transitions on which decoder and policy are held against the encoder."""
+
+
+class PaceConfig(Config):
+    """How the time of a decision is taken: CPU time of the process, in turns, so that the ratio is of one run."""
+
+    num_rounds: int = Field(default=20, ge=1)
+    """Turns of each contender; the median counts."""
+    num_decisions: int = Field(default=50, ge=1)
+    """Decisions of a turn."""
+
+
+class LafpFactorsConfig(Config):
+    """One factor at a time, with all else as in the main comparison."""
+
+    num_steps: tuple[int, ...] = (1, 3, 5, 20)
+    """Euler steps."""
+    num_slots: tuple[int, ...] = ()
+    """Numbers of slots of the latent action model: the latent's width is so many times that of a slot."""
+    interpolations: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
+    """Times tau at which latents for the decoder start; 0 is pure noise."""
+    label_fractions: tuple[float, ...] = (0.02, 0.1, 0.5)
+    """Shares of labelled transitions."""
+    num_width_seeds: int = Field(default=3, ge=1)
+    """LAM seeds, the first ones, of widths and targets, which need models of their own; other factors have all."""
+    num_episodes: int = Field(default=100, ge=1)
+    """Test episodes."""
+
+
+class LafpUnionConfig(Config):
+    """LAFP over prefixes of one FlexLAM; beside it, at every k, the other two policies."""
+
+    lam: LamRunConfig = LamRunConfig()
+    """The model, trained with random prefixes."""
+    sequence: PolicyRunConfig = PolicyRunConfig()
+    """The sequence model on its codes."""
+    prefix_lengths: tuple[int, ...] = (1, 2, 4, 8)
+    """k."""
+    num_steps: tuple[int, ...] = (1, 3, 5, 20)
+    """Euler steps."""
+    num_seeds: int = Field(default=3, ge=1)
+    """LAM seeds, the first ones."""
+    num_episodes: int = Field(default=100, ge=1)
+    """Test episodes."""
+
+
+class LafpConfig(Config):
+    """The study of LAFP (docs/policies.md)."""
+
+    recording: RecordingConfig = RecordingConfig(
+        suite="two-routes", tasks=("two-routes",), num_frames=6000, behaviour="expert"
+    )
+    """What is recorded and pretrained on: one task of a world of two routes."""
+    lam: LamRunConfig = LamRunConfig()
+    """The latent action model of the main comparison."""
+    flow: PolicyRunConfig = PolicyRunConfig(policy=FlowPolicy.Config())
+    """LAFP."""
+    regression: PolicyRunConfig = PolicyRunConfig(policy=RegressionPolicy.Config())
+    """Behaviour cloning in latent space."""
+    deciding: DecidingConfig = DecidingConfig()
+    """Decoders and episodes."""
+    pace: PaceConfig = PaceConfig()
+    """How decisions are timed."""
+    factors: LafpFactorsConfig = LafpFactorsConfig()
+    """What is varied."""
+    union: LafpUnionConfig = LafpUnionConfig()
+    """Over prefixes."""
+
+
 class StudyConfig(Config):
     """What the studies share; a study varies its own factor."""
 
@@ -202,6 +296,8 @@ class StudyConfig(Config):
     """Linear latent action models, which need no recording."""
     exogenous: ExogenousConfig = ExogenousConfig()
     """Remedies against leakage."""
+    lafp: LafpConfig = LafpConfig()
+    """Flow matching in latent space."""
     num_workers: int = Field(default=2, ge=1)
     """Processes of one thread each; on a GPU they share it."""
 
@@ -217,7 +313,7 @@ class StudyConfig(Config):
         def drawn_over(recording: RecordingConfig | None) -> RecordingConfig | None:
             return recording and recording.model_copy(update={"overlays": overlays})
 
-        acting, narrow, pair = self.acting, self.narrow, self.narrow_pair
+        acting, narrow, pair, lafp = self.acting, self.narrow, self.narrow_pair, self.lafp
         return self.model_copy(
             update={
                 "recording": drawn_over(self.recording),
@@ -225,6 +321,7 @@ class StudyConfig(Config):
                 "explored": drawn_over(self.explored),
                 "narrow": narrow.model_copy(update={"recording": drawn_over(narrow.recording)}),
                 "narrow_pair": pair.model_copy(update={"recording": drawn_over(pair.recording)}),
+                "lafp": lafp.model_copy(update={"recording": drawn_over(lafp.recording)}),
             }
         )
 

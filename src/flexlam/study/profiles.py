@@ -21,7 +21,6 @@ from flexlam.presets.vizdoom import small_policy
 from flexlam.study.config import (
     ActingConfig,
     ExogenousConfig,
-    FactorsConfig,
     JointStudyConfig,
     NarrowConfig,
     OursConfig,
@@ -29,13 +28,14 @@ from flexlam.study.config import (
     TheoryConfig,
     WorldPair,
 )
+from flexlam.study.lafp_sizes import cpu_lafp, tiny_lafp
+from flexlam.study.pieces.models import loop
 from flexlam.theory.additive import AdditiveConfig
 from flexlam.theory.world import WorldConfig
 from flexlam.training.cloning import CloningConfig
 from flexlam.training.fit import FitConfig
 from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
-from flexlam.training.loop import LoopConfig
 from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.policy import PolicyRunConfig
 from flexlam.translator.base import HourglassConfig
@@ -78,7 +78,7 @@ def tiny() -> StudyConfig:
     small_world = WorldConfig(obs_dim=8, action_dim=2, endogenous_dim=3, exogenous_dim=3)
     return StudyConfig(
         recording=recording,
-        lam=LamRunConfig(lam=lam, training=_loop(20, 16)),
+        lam=LamRunConfig(lam=lam, training=loop(20, 16)),
         seeds=(0, 1),
         prefix_lengths=(1, 4),
         label_counts=(32, 64),
@@ -89,7 +89,7 @@ def tiny() -> StudyConfig:
         ours=OursConfig(translator=PrefixEnsembleTranslator.Config(network=network)),
         acting=ActingConfig(
             tasks=("predict_position",),
-            policy=PolicyRunConfig(policy=small_policy(dim=32, depth=1), first_context_frames=6, training=_loop(10, 8)),
+            policy=PolicyRunConfig(policy=small_policy(dim=32, depth=1), first_context_frames=6, training=loop(10, 8)),
             returns=ReturnsConfig(
                 translator=translator.model_copy(update={"use_prev_action": False}),
                 labels=LabelBudget(count=32),
@@ -104,9 +104,10 @@ def tiny() -> StudyConfig:
         explored=recording,
         narrow=narrow.model_copy(update={"acting_tasks": ("predict_position",)}),
         exogenous=_tiny_exogenous(lam),
+        lafp=tiny_lafp(lam),
         narrow_pair=narrow,
         joint=JointStudyConfig(
-            num_labels=64, training=JointConfig(translator=translator, training=_loop(10, 16)), idm_fit=fit
+            num_labels=64, training=JointConfig(translator=translator, training=loop(10, 16)), idm_fit=fit
         ),
         theory=TheoryConfig(
             world=small_world,
@@ -130,14 +131,14 @@ def cpu() -> StudyConfig:
     )
     return StudyConfig(
         recording=RecordingConfig(tasks=CONFIRMED, num_frames=8_000),
-        lam=LamRunConfig(lam=lam, training=_loop(1000, 64)),
+        lam=LamRunConfig(lam=lam, training=loop(1000, 64)),
         seeds=(10, 11, 12, 13, 14),
         num_draws=3,
         acting=ActingConfig(
             tasks=ACTED,
             recording=RecordingConfig(tasks=ACTED, num_frames=8_000),
             policy=PolicyRunConfig(
-                policy=small_policy(dim=96, depth=2), first_context_frames=6, training=_loop(700, 28)
+                policy=small_policy(dim=96, depth=2), first_context_frames=6, training=loop(700, 28)
             ),
             returns=ReturnsConfig(
                 rule=DrawRule(num_samples=8, temperature=0.25),
@@ -166,9 +167,10 @@ def cpu() -> StudyConfig:
             label_counts=(128,),
         ),
         joint=JointStudyConfig(
-            training=JointConfig(training=_loop(600, 64, OptimizerConfig(learning_rate=5e-4))),
+            training=JointConfig(training=loop(600, 64, OptimizerConfig(learning_rate=5e-4))),
         ),
         exogenous=_cpu_exogenous(lam),
+        lafp=cpu_lafp(),
     )
 
 
@@ -183,7 +185,7 @@ def gpu() -> StudyConfig:
         encoder=PairEncoder.Config(patch_size=8, dim=256, depth=6, num_heads=8),
         decoder=RegressionDecoder.Config(patch_size=8, dim=256, depth=6, num_heads=8),
     )
-    policy = PolicyRunConfig(policy=small_policy(dim=256, depth=4), first_context_frames=6, training=_loop(4000, 64))
+    policy = PolicyRunConfig(policy=small_policy(dim=256, depth=4), first_context_frames=6, training=loop(4000, 64))
     acting = small.acting.model_copy(
         update={
             "policy": policy,
@@ -208,7 +210,7 @@ def gpu() -> StudyConfig:
     return small.model_copy(
         update={
             "recording": recording,
-            "lam": LamRunConfig(lam=lam, training=_loop(5000, 256)),
+            "lam": LamRunConfig(lam=lam, training=loop(5000, 256)),
             "prefix_lengths": (4, 16, 64),
             "acting": acting,
             "explored": recording.model_copy(update={"tasks": EXPLORED}),
@@ -262,7 +264,7 @@ def _tiny_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
                 reported=_before_waves("gridworld", "grid4", 2000, 1, innovation=0.7),
             )
         },
-        lam=LamRunConfig(lam=lam, training=_loop(10, 16)),
+        lam=LamRunConfig(lam=lam, training=loop(10, 16)),
         prefix_length=2,
         num_labels=32,
         num_choice_seeds=1,
@@ -288,13 +290,12 @@ def _cpu_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
             "gridworld": WorldPair(**recordings("gridworld", "grid8", (0, 2), innovation=0.4)),
             "ball in cup": WorldPair(
                 **recordings(*cup, (0, 1), innovation=0.7, strength=0.3),
-                lam=LamRunConfig(lam=fine, training=_loop(900, 64)),
+                lam=LamRunConfig(lam=fine, training=loop(900, 64)),
             ),
         },
-        lam=LamRunConfig(lam=small_slots, training=_loop(600, 64)),
+        lam=LamRunConfig(lam=small_slots, training=loop(600, 64)),
         num_choice_seeds=1,
         probes=ProbesConfig(num_fitted=4000, num_test=2000),
-        factors=FactorsConfig(world="gridworld", innovations=(0.2, 0.7), num_slots=(8, 32), num_seeds=1),
     )
 
 
@@ -308,16 +309,4 @@ def _before_waves(suite: str, task: str, num_frames: int, seed: int, **waves: An
         noise=0.5,
         seed=seed,
         overlays=(Waves.Config(pattern_seed=seed, **waves),),
-    )
-
-
-def _loop(num_steps: int, batch_size: int, optimizer: OptimizerConfig = OptimizerConfig()) -> LoopConfig:  # noqa: B008
-    every = max(1, num_steps // 2)
-    return LoopConfig(
-        num_steps=num_steps,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        evaluate_every=every,
-        checkpoint_every=every,
-        trackers=(),
     )

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
+from flexlam.core.parallel import run_jobs
 from flexlam.core.seeding import seeded_torch
 from flexlam.data.labels import LabelBudget
 from flexlam.envs.base import open_suite
@@ -17,7 +18,9 @@ from flexlam.lam.model import LatentActionModel
 from flexlam.study.graph import Step
 from flexlam.training.joint import JointConfig, train_joint
 from flexlam.training.lam import LamRunConfig, train_lam
+from flexlam.training.loop import LoopConfig
 from flexlam.training.objectives.base import ObjectiveBatch
+from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.policy import PolicyRunConfig, train_policy
 
 
@@ -44,6 +47,19 @@ def joint_step(
     return Step("joint", _train_joint, config.model_copy(update=update).model_dump(mode="json"), (data, lam), about)
 
 
+def loop(num_steps: int, batch_size: int, optimizer: OptimizerConfig = OptimizerConfig()) -> LoopConfig:  # noqa: B008
+    """Training of a study: evaluated and kept twice, followed by no tracker."""
+    every = max(1, num_steps // 2)
+    return LoopConfig(
+        num_steps=num_steps,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        evaluate_every=every,
+        checkpoint_every=every,
+        trackers=(),
+    )
+
+
 def with_steps(run: LamRunConfig, num_steps: int) -> LamRunConfig:
     """The same run, longer or shorter."""
     return run.model_copy(update={"training": run.training.model_copy(update={"num_steps": num_steps})})
@@ -61,10 +77,15 @@ def equal_steps(reference: LamRunConfig, other: LamRunConfig, shape: tuple[int, 
 
 def equal_objective_steps(reference: LamRunConfig, other: LamRunConfig, suite: str) -> int:
     """The same for runs of one model under other objectives, on frames and actions of a suite."""
-    opened = open_suite(suite)
-    shape, spec = opened.frame_shape, opened.action_spec
+    # A suite that draws with OpenGL must not do so here: a copy of this process could not, and would wait for ever.
+    ((shape, spec),) = run_jobs(lambda _: _outline(suite), 1, 1, apart=True)
     ours, theirs = (objective_flops(run, shape, spec) for run in (reference, other))
     return max(1, round(reference.training.num_steps * ours / theirs))
+
+
+def _outline(suite: str) -> tuple[tuple[int, int, int], ActionSpec]:
+    opened = open_suite(suite)
+    return opened.frame_shape, opened.action_spec
 
 
 def objective_flops(run: LamRunConfig, shape: tuple[int, int, int], spec: ActionSpec) -> float:

@@ -1,0 +1,147 @@
+"""LAFP, one factor at a time beside the main comparison: steps, target and width, the decoder's latents, labels."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flexlam.report.table import Table
+from flexlam.study.claims import Claim, above, non_inferior, paired_effect
+from flexlam.study.config import DecidingConfig, StudyConfig
+from flexlam.study.found import Found, Values
+from flexlam.study.graph import Step
+from flexlam.study.pieces.deciding import tried_policy
+from flexlam.training.lam import LamRunConfig
+from flexlam.training.latent_source import LatentSourceConfig
+from flexlam.training.policy import PolicyRunConfig
+
+FLOW = "LAFP"
+STEPS, WIDTH, DECODER, TAU, LABELS = "Euler steps", "width and target", "decoder fitted to", "tau", "labels"
+TARGETS = ("latent", "vector")
+SOURCES = ("inferred", "sampled", "interpolated")
+MARGIN = 0.05
+"""Success by which what is not inferior may be behind."""
+COLUMNS = {
+    "success": "success",
+    "up": "of these up",
+    "covered": "both ways drawn",
+    "decisive": "decisive draws",
+    "action_loss": "decoder's loss, own latents",
+    "encoded_action_loss": "encoded latents",
+    "distance": "distance",
+}
+"""What tables tell of a policy with its decoder."""
+_Setting = tuple[LamRunConfig, PolicyRunConfig, DecidingConfig]
+
+
+def factor_steps(config: StudyConfig) -> list[Step]:
+    """Every level of every factor; widths, which need models of their own, on the first seeds."""
+    return [
+        tried_policy(config, *setting, seed, {"part": "factor", "factor": factor, "level": level, "method": FLOW})
+        for factor, level, setting in _levels(config)
+        for seed in config.seeds[: config.lafp.factors.num_width_seeds if factor == WIDTH else None]
+    ]
+
+
+def _levels(config: StudyConfig) -> Iterator[tuple[str, str, _Setting]]:
+    """Factor, level, and the settings; numbers of Euler steps are levels of one step's rows."""
+    lafp, factors = config.lafp, config.lafp.factors
+    deciding = lafp.deciding.model_copy(update={"num_episodes": factors.num_episodes})
+
+    def with_latents(**changed: Any) -> DecidingConfig:
+        latents = LatentSourceConfig.parse({**deciding.latents.model_dump(), **changed})
+        return deciding.model_copy(update={"latents": latents})
+
+    yield STEPS, "", (lafp.lam, lafp.flow, deciding.model_copy(update={"num_steps": factors.num_steps}))
+    for num_slots in factors.num_slots:
+        run = lafp.lam.model_copy(update={"lam": lafp.lam.lam.model_copy(update={"num_slots": num_slots})})
+        for target in TARGETS:
+            policy = lafp.flow.policy.model_copy(update={"target": target})
+            flow = lafp.flow.model_copy(update={"policy": policy})
+            yield WIDTH, width_level(config, num_slots, target), (run, flow, deciding)
+    for source in SOURCES:
+        yield DECODER, source, (lafp.lam, lafp.flow, with_latents(source=source))
+    for tau in factors.interpolations:
+        changed = {"source": "interpolated", "interpolation": tau} if tau else {"source": "sampled"}
+        yield TAU, f"{tau:g}", (lafp.lam, lafp.flow, with_latents(**changed))
+    for fraction in factors.label_fractions:
+        yield LABELS, f"{fraction:g}", (lafp.lam, lafp.flow, deciding.model_copy(update={"label_fraction": fraction}))
+
+
+def width_level(config: StudyConfig, num_slots: int, target: str) -> str:
+    """How a width with a target is called."""
+    return f"{num_slots * config.lafp.lam.lam.quantizer.dim}, {target}"
+
+
+def factor_claims(config: StudyConfig, found: Found) -> list[Claim]:
+    """The paper's orders, as far as their levels were tried."""
+    factors, unit = config.lafp.factors, "success"
+
+    def success(factor: str, **where: Any) -> Values:
+        return found.values("success", part="factor", factor=factor, **where)
+
+    inferred, sampled, interpolated = (success(DECODER, level=source) for source in SOURCES)
+    claims = [
+        above(
+            "interpolated-over-sampled",
+            "a decoder fitted to interpolated latents succeeds more than one fitted to sampled latents",
+            paired_effect(interpolated, sampled),
+            unit=unit,
+        ),
+        non_inferior(
+            "interpolated-not-behind-inferred",
+            f"a decoder fitted to interpolated latents is at most {MARGIN:g} behind one fitted to inferred latents",
+            {"inferred": paired_effect(inferred, interpolated)},
+            MARGIN,
+            unit,
+        ),
+    ]
+    if {1, 3} <= set(factors.num_steps):
+        three, one = (success(STEPS, num_steps=number) for number in (3, 1))
+        claims.append(
+            above(
+                "three-steps-over-one",
+                "LAFP succeeds more with 3 steps than with 1",
+                paired_effect(three, one),
+                unit=unit,
+            )
+        )
+    if {3, 20} <= set(factors.num_steps):
+        three, many = (success(STEPS, num_steps=number) for number in (3, 20))
+        claims.append(
+            non_inferior(
+                "three-steps-enough",
+                f"with 3 steps LAFP succeeds at most {MARGIN:g} less than with 20",
+                {"3": paired_effect(many, three)},
+                MARGIN,
+                unit,
+            )
+        )
+    widest = max(factors.num_slots, default=0)
+    latent, vector = (success(WIDTH, level=width_level(config, widest, target)) for target in TARGETS)
+    if latent and vector:
+        width = widest * config.lafp.lam.lam.quantizer.dim
+        claims.append(
+            above(
+                "latent-over-vector",
+                f"LAFP that predicts the latent succeeds more than one that predicts the vector, at a width of {width}",
+                paired_effect(latent, vector),
+                unit=unit,
+            )
+        )
+    return claims
+
+
+def shown(found: Found, name: str, **where: Any) -> str:
+    """A cell of a table; where nobody succeeded, no way was taken."""
+    nobody = name == "up" and found.values("success", **where) and not found.values("up", **where)
+    return "nobody" if nobody else found.cell(name, **where)
+
+
+def factor_table(config: StudyConfig, found: Found) -> Table:
+    """A group of rows for each factor."""
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for factor, level, (_, _, deciding) in _levels(config):
+        for number in deciding.num_steps:
+            where = {"part": "factor", "factor": factor, "level": level, "num_steps": number}
+            cells = (shown(found, name, **where) for name in COLUMNS)
+            groups.setdefault(factor, []).append((f"{factor}: {level or number}", *cells))
+    return Table(("factor", *COLUMNS.values()), tuple(tuple(rows) for rows in groups.values()))
