@@ -43,9 +43,9 @@ test-lerobot: setup   ## with LeRobot 0.4.4 in an environment of its own: does i
 	$(BIN)/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps lerobot==0.4.4
 	FLEXLAM_LEROBOT=.venv-lerobot/bin/python $(BIN)/python -m pytest -m slow tests/interop
 
-test-mujoco: setup    ## the bodies of dm_control; Python 3.11 or 3.12 and, on a machine without a screen, EGL
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS),mujoco]'
-	$(BIN)/python -m pytest tests/envs/test_dm_control_suite.py tests/envs/test_dm_control_experts.py
+test-mujoco: setup    ## the bodies of dm_control and Meta-World; Python 3.11 or 3.12 and, on a machine without a screen, EGL
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS),mujoco,metaworld]'
+	$(BIN)/python -m pytest tests/envs/test_dm_control_suite.py tests/envs/test_dm_control_experts.py tests/envs/test_metaworld_suite.py
 
 lint: setup           ## style, types and the floors of the package
 	$(BIN)/ruff check src tests benchmarks examples

@@ -28,6 +28,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "dmlab": "flexlam.envs.dmlab:DmlabSuite",
         "gridworld": "flexlam.envs.gridworld:GridworldSuite",
         "dm_control": "flexlam.envs.dm_control_suite:DmControlSuite",
+        "metaworld": "flexlam.envs.metaworld_suite:MetaworldSuite",
     },
     "overlay": {
         "texture": "flexlam.envs.overlay:DriftingTexture",

@@ -3,7 +3,7 @@
 ENDOGENOUS_STATE = "endogenous_state"
 """What the actions move: the agent's own state, float32 (n,)."""
 GOAL_STATE = "goal_state"
-"""Where the goal is, for worlds that have one, float32 (x, y)."""
+"""Where the goal is, for worlds that have one, float32 (x, y) or (x, y, z)."""
 EXOGENOUS_STATE = "exogenous_state"
 """What moves for reasons of its own: the states of the overlays, one after another, float32 (n,)."""
 EXOGENOUS_INNOVATION = "exogenous_innovation"
