@@ -29,6 +29,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "gridworld": "flexlam.envs.gridworld:GridworldSuite",
         "dm_control": "flexlam.envs.dm_control_suite:DmControlSuite",
         "metaworld": "flexlam.envs.metaworld_suite:MetaworldSuite",
+        "procgen": "flexlam.envs.procgen_suite:ProcgenSuite",
     },
     "overlay": {
         "texture": "flexlam.envs.overlay:DriftingTexture",
