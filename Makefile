@@ -14,7 +14,7 @@ ifeq ($(WHEELS)$(shell command -v nvidia-smi 2>/dev/null),)
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: setup demo test test-slow test-gpu test-lerobot test-mujoco lint bench verdict wheels constraints clean
+.PHONY: setup demo test test-slow test-gpu test-lerobot test-mujoco test-procgen lint bench verdict wheels constraints clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -43,9 +43,13 @@ test-lerobot: setup   ## with LeRobot 0.4.4 in an environment of its own: does i
 	$(BIN)/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps lerobot==0.4.4
 	FLEXLAM_LEROBOT=.venv-lerobot/bin/python $(BIN)/python -m pytest -m slow tests/interop
 
-test-mujoco: setup    ## the bodies of dm_control; Python 3.11 or 3.12 and, on a machine without a screen, EGL
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS),mujoco]'
-	$(BIN)/python -m pytest tests/envs/test_dm_control_suite.py tests/envs/test_dm_control_experts.py
+test-mujoco: setup    ## the bodies of dm_control and Meta-World; Python 3.11 or 3.12 and, on a machine without a screen, EGL
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS),mujoco,metaworld]'
+	$(BIN)/python -m pytest tests/envs/test_dm_control_suite.py tests/envs/test_dm_control_experts.py tests/envs/test_metaworld_suite.py
+
+test-procgen: setup   ## Procgen's games; Linux on x86-64, Python 3.11 or 3.12, and libGL.so.1
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps procgen-mirror==0.10.7
+	$(BIN)/python -m pytest tests/envs/test_procgen_suite.py tests/envs/test_procgen_library.py tests/envs/test_procgen_maze.py
 
 lint: setup           ## style, types and the floors of the package
 	$(BIN)/ruff check src tests benchmarks examples

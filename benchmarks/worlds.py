@@ -18,6 +18,7 @@ from PIL import Image
 from flexlam.core import catalog
 from flexlam.core.errors import FlexlamError
 from flexlam.core.machine import describe_machine, single_thread
+from flexlam.envs import metaworld_suite
 from flexlam.envs.base import Environment, open_suite
 from flexlam.envs.dm_control_suite import TASKS
 from flexlam.envs.gridworld import GridworldSuite
@@ -38,6 +39,16 @@ def worlds(only: str | None) -> list[tuple[str, str]]:
     found += [("two-routes", task) for task in TwoRoutesSuite.tasks]
     if importlib.util.find_spec("dm_control") is not None:
         found += [(f"dm_control:{task}", task) for task in TASKS]
+    return found
+
+
+def games() -> list[tuple[str, str]]:
+    """The same of Meta-World and Procgen, as far as they are installed."""
+    found: list[tuple[str, str]] = []
+    if importlib.util.find_spec("metaworld") is not None:
+        found += [("metaworld", task) for task in metaworld_suite.TASKS]
+    if importlib.util.find_spec("procgen") is not None:
+        found += [("procgen", task) for task in ("coinrun", "heist", "maze", "starpilot")]
     return found
 
 
@@ -97,11 +108,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a hundred frames, once")
     parser.add_argument("--only", choices=("gridworld",), help="leave out what needs MuJoCo")
+    parser.add_argument("--games", action="store_true", help="Meta-World and Procgen instead")
     parser.add_argument("--sheet", type=Path, help="draw a contact sheet into this file, too")
     options = parser.parse_args()
     try:
         with single_thread():
-            chosen = worlds(options.only)
+            chosen = games() if options.games else worlds(options.only)
             found = table(chosen, *((100, 1) if options.quick else (300, 3)))
             if options.sheet is not None:
                 sheet(chosen).save(options.sheet)

@@ -12,7 +12,7 @@ import pytest
 
 from flexlam.core.errors import ConfigError, DataError, SuiteError
 from flexlam.core.extras import ENDOGENOUS_STATE, EXOGENOUS_STATE, GOAL_STATE
-from flexlam.envs import dm_control_suite
+from flexlam.envs import opengl
 from flexlam.envs.base import Step, open_suite
 from flexlam.envs.dm_control_suite import TASKS, DmControlSuite
 from flexlam.envs.overlay import OverlaySuite
@@ -185,6 +185,6 @@ def test_missing_opengl_is_told_with_what_to_install(where: str, monkeypatch: py
         return module
 
     loader: Callable[[str], ModuleType] = load
-    monkeypatch.setattr(dm_control_suite, "import_module", loader)
+    monkeypatch.setattr(opengl, "import_module", loader)
     with pytest.raises(SuiteError, match=r"eglQueryString.*apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri"):
         DmControlSuite("cheetah-run")

@@ -20,8 +20,8 @@ class RecordingConfig(Config):
     """Settings of a recording."""
 
     suite: str = "vizdoom"
-    """Name of the suite: vizdoom, gridworld, two-routes, dm_control:TASK, or gymnasium:ID for what is registered with
-    Gymnasium."""
+    """Name of the suite: vizdoom, gridworld, two-routes, dm_control:TASK, metaworld, procgen (or one of their tasks
+    alone, say procgen:maze), or gymnasium:ID for what is registered with Gymnasium."""
     tasks: tuple[str, ...] = ()
     """Tasks to record; empty means all of them."""
     num_frames: int = Field(default=10_000, ge=2)

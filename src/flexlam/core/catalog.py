@@ -29,6 +29,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "gridworld": "flexlam.envs.gridworld:GridworldSuite",
         "two-routes": "flexlam.envs.two_routes:TwoRoutesSuite",
         "dm_control": "flexlam.envs.dm_control_suite:DmControlSuite",
+        "metaworld": "flexlam.envs.metaworld_suite:MetaworldSuite",
+        "procgen": "flexlam.envs.procgen_suite:ProcgenSuite",
     },
     "overlay": {
         "texture": "flexlam.envs.overlay:DriftingTexture",

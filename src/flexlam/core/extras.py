@@ -3,7 +3,7 @@
 ENDOGENOUS_STATE = "endogenous_state"
 """What the actions move: the agent's own state, float32 (n,)."""
 GOAL_STATE = "goal_state"
-"""Where the goal is, for worlds that have one, float32 (x, y)."""
+"""Where the goal is, for worlds that have one, float32 (x, y) or (x, y, z)."""
 ROUTE = "route"
 """Which of two ways was taken, in worlds that have two: -1 up, 0 none yet, 1 down, float32 (1,)."""
 EXOGENOUS_STATE = "exogenous_state"

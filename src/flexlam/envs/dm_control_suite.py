@@ -4,12 +4,9 @@ Needs `pip install 'flexlam[mujoco]'` and, on a machine without a screen, EGL. F
 body stands before mid-grey, so that overlays can take the place of the background (docs/worlds.md).
 """
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +17,7 @@ from flexlam.core.errors import ConfigError, DataError, SuiteError, did_you_mean
 from flexlam.core.extras import ENDOGENOUS_STATE, GOAL_STATE
 from flexlam.envs.base import Reference, Step
 from flexlam.envs.dm_control_experts import EXPERTS, REFERENCES, Expert
+from flexlam.envs.opengl import cannot_draw, import_drawing
 
 ACTION_REPEAT = 4
 """Control steps of the physics for each decision; rewards are added up."""
@@ -46,7 +44,6 @@ _DRAWN_RADIUS = {
 }
 """Domain -> geom -> metres, of what would be two pixels wide. In the picture alone: contacts are as they were."""
 _HIDDEN_GROUP = 5  # MuJoCo draws the geoms of groups 0, 1 and 2
-_INSTALL = "On Debian and Ubuntu: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri"
 
 
 class DmControlSuite:
@@ -211,18 +208,7 @@ def _check_task(task: str) -> None:
 
 
 def _dm_control() -> Any:
-    """dm_control's suite; which OpenGL it draws with is settled when it is first imported."""
-    if sys.platform == "linux":
-        os.environ.setdefault("MUJOCO_GL", "egl")
-    try:
-        return import_module("dm_control.suite")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"The suite 'dm_control' needs the package {error.name!r}, which is not installed. Install it with: "
-            "pip install 'flexlam[mujoco]' (Python 3.11 or 3.12)"
-        ) from error
-    except Exception as error:
-        raise SuiteError(_explain(error)) from error
+    return import_drawing("dm_control.suite", "dm_control", "pip install 'flexlam[mujoco]' (Python 3.11 or 3.12)")
 
 
 def _drawing(work: Callable[[], Any]) -> Any:
@@ -230,15 +216,6 @@ def _drawing(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except Exception as error:
-        raise SuiteError(_explain(error)) from error
-
-
-def _explain(error: Exception) -> str:
-    said = (str(error) or type(error).__name__).strip().rstrip(".")
-    if type(error).__name__ == "PhysicsError":
-        return f"The physics has diverged: {said}. Reset it."
-    gl = os.environ.get("MUJOCO_GL", "the default")
-    return (
-        f"MuJoCo cannot draw with OpenGL ({gl}): {said}. {_INSTALL}. Another way to draw is chosen by setting "
-        "MUJOCO_GL to egl, osmesa or glfw before Python starts."
-    )
+        if type(error).__name__ == "PhysicsError":
+            raise SuiteError(f"The physics has diverged: {error}. Reset it.") from error
+        raise cannot_draw(error) from error
