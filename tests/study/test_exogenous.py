@@ -19,6 +19,7 @@ from flexlam.study.pieces.remedies import (
     ACTIONS_FIRST,
     CROSS,
     CROSS_FIRST,
+    ENDOGENOUS_FIRST,
     FEATURES,
     FLOW,
     METHODS,
@@ -154,6 +155,16 @@ def test_a_world_may_have_a_model_of_its_own() -> None:
     for step in exogenous.steps(config):
         assert step.settings["prefix_lengths"] == [2, 6] and step.parents[2].settings["lam"]["num_slots"] == 6
     assert set(verdicts(config, figures(config)).values()) == {"supported"}
+
+
+def test_where_the_order_alone_is_asked_for_fewer_methods_are_compared_and_there_are_no_other_claims() -> None:
+    config = five_seeds(order=WORLDS["gridworld"].model_copy(update={"only_order": True}))
+    assert {step.about["method"] for step in exogenous.steps(config)} == {PLAIN, *ENDOGENOUS_FIRST}
+    found = exogenous.conclude(config, figures(config))
+    told = {f"order/endogenous-first/{what}" for what in ("full", "short", "plain-gap")} | {"swap-score"}
+    assert {claim.id for claim in found.claims} == told
+    ((rows,),) = (table.groups for table in found.tables.values())
+    assert [row[0] for row in rows] == [PLAIN, *ENDOGENOUS_FIRST]
 
 
 FACTORS = FactorsConfig(world="gridworld", innovations=(0.1, 2.0), num_slots=(3, 6), num_seeds=1)

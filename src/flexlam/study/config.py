@@ -122,6 +122,8 @@ class WorldPair(Config):
     """Where results are reported: other games, and other patterns in the background."""
     lam: LamRunConfig | None = None
     """Plain FlexLAM in this kind of world; None: that of the study."""
+    only_order: bool = False
+    """Compare plain FlexLAM with the remedies that come first alone: which slots carry the action?"""
 
 
 class FactorsConfig(Config):

@@ -18,6 +18,7 @@ from flexlam.study.pieces.remedies import (
     METHODS,
     PLAIN,
     REPLACING,
+    compared,
     remedy_runs,
     remedy_step,
 )
@@ -36,9 +37,9 @@ def steps(config: StudyConfig) -> list[Step]:
         runs = remedy_runs(config.exogenous, pair.lam or config.exogenous.lam, pair.reported.suite)
         for role, recording in ((CHOSEN_ON, pair.chosen_on), (REPORTED, pair.reported)):
             seeds = config.seeds if role == REPORTED else config.seeds[: config.exogenous.num_choice_seeds]
-            for method, run in runs.items():
+            for method in compared(pair):
                 about = {"world": name, "role": role, "method": method}
-                wanted += [remedy_step(config, recording, run, s, {**about, "seed": s}) for s in seeds]
+                wanted += [remedy_step(config, recording, runs[method], s, {**about, "seed": s}) for s in seeds]
     return wanted + factor_steps(config)
 
 
@@ -47,8 +48,8 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
     if not found:
         return Outcome([], {}, {})
     errors, claims, tables = Errors(config.exogenous, found), [], {}
-    for world in config.exogenous.worlds:
-        claims += _claims(errors, world)
+    for world, pair in config.exogenous.worlds.items():
+        claims += _order_claims(errors, world) if pair.only_order else _claims(errors, world)
         title = f"{world}: NMSE of the action and share of the innovation read (95 % interval, or ± standard error)"
         tables[title] = remedies_table(errors, world)
     claims.append(_swap_claim(config, errors))
@@ -120,7 +121,8 @@ def _order_claims(errors: Errors, world: str) -> list[Claim]:
 
 def _swap_claim(config: StudyConfig, errors: Errors) -> Claim:
     """Rank correlation of the swap score with true leakage over all models of a seed, in all worlds."""
-    cells = [(world, method, errors.full(world)) for world in config.exogenous.worlds for method in METHODS]
+    worlds = config.exogenous.worlds
+    cells = [(world, method, errors.full(world)) for world, pair in worlds.items() for method in compared(pair)]
     correlations: Values = {}
     for seed in errors.leak(*cells[0]):
         scores = [errors.of("swap_score", *cell)[seed][0] for cell in cells]

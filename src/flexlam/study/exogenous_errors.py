@@ -4,6 +4,7 @@ import numpy as np
 
 from flexlam.study.config import ExogenousConfig
 from flexlam.study.found import Found, Values
+from flexlam.study.pieces.remedies import compared
 
 CHOSEN_ON, REPORTED = "chosen on", "reported"
 """Roles of recordings."""
@@ -20,6 +21,10 @@ class Errors:
     def worlds(self) -> tuple[str, ...]:
         """By name."""
         return tuple(self._config.worlds)
+
+    def methods(self, world: str) -> tuple[str, ...]:
+        """What is compared there."""
+        return compared(self._config.worlds[world])
 
     def full(self, world: str) -> int:
         """K."""

@@ -26,7 +26,7 @@ def remedies_table(errors: Errors, world: str) -> Table:
             *(_mean(values(world, method, k)) for k in (short, full) for values in (errors.action, errors.leak)),
             *(errors.found.cell(key, world=world, method=method, k=full, role=REPORTED) for key in cells),
         )
-        for method in METHODS
+        for method in errors.methods(world)
     )
     names = ("action, linear probe", "action, given the state", "swap score", "twins' codes alike", "PSNR, dB")
     return Table(("objective", *header, *(f"{name}, k = {full}" for name in names)), (rows,))
@@ -51,17 +51,18 @@ def remedies_figures(errors: Errors) -> dict[str, str]:
         return errors.of("swap_score", world, method, errors.full(world))
 
     return {
-        "remedies.svg": _clouds(errors.worlds, leak, action, "NMSE of the action, k = K"),
-        "swap.svg": _clouds(errors.worlds, leak, swap, "swap score, k = K"),
+        "remedies.svg": _clouds(errors, leak, action, "NMSE of the action, k = K"),
+        "swap.svg": _clouds(errors, leak, swap, "swap score, k = K"),
     }
 
 
-def _clouds(worlds: tuple[str, ...], x: Of, y: Of, y_label: str) -> str:
+def _clouds(errors: Errors, x: Of, y: Of, y_label: str) -> str:
     def draw(axes: Axes, number: int) -> None:
-        world = worlds[number]
-        points(axes, {method: _pairs(x(world, method), y(world, method)) for method in METHODS})
+        world = errors.worlds[number]
+        shown = errors.methods(world)
+        points(axes, {m: _pairs(x(world, m), y(world, m)) if m in shown else [] for m in METHODS})
 
-    return panels(worlds, draw, "leakage, k = K", y_label, width=3.6)
+    return panels(errors.worlds, draw, "leakage, k = K", y_label, width=3.6)
 
 
 def _pairs(x: Values, y: Values) -> list[tuple[float, float]]:

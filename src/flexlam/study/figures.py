@@ -59,7 +59,7 @@ def curves(axes: Axes, x: Sequence[float], series: Mapping[str, Sequence[Sequenc
 def points(axes: Axes, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     """A cloud of points (x, y) for each name."""
     for (name, pairs), colour in zip(series.items(), _COLOURS, strict=False):
-        x, y = zip(*pairs, strict=True)
+        x, y = zip(*pairs, strict=True) if pairs else ((), ())
         axes.scatter(x, y, color=colour, s=14, alpha=0.8, linewidth=0, label=name)
 
 

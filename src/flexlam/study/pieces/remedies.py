@@ -4,7 +4,7 @@ from typing import Any
 
 from flexlam.acting.recording import RecordingConfig
 from flexlam.data.labels import LabelBudget
-from flexlam.study.config import ExogenousConfig, StudyConfig
+from flexlam.study.config import ExogenousConfig, StudyConfig, WorldPair
 from flexlam.study.graph import Step
 from flexlam.study.pieces.data import data_step
 from flexlam.study.pieces.leakage import probes_step
@@ -25,6 +25,11 @@ ENDOGENOUS_FIRST = (CROSS_FIRST, ACTIONS_FIRST)
 """Remedies that have the first slots to themselves."""
 METHODS = (PLAIN, *REPLACING, SUPERVISED, *ENDOGENOUS_FIRST)
 """All that are compared."""
+
+
+def compared(pair: WorldPair) -> tuple[str, ...]:
+    """The methods that are compared in a kind of world."""
+    return (PLAIN, *ENDOGENOUS_FIRST) if pair.only_order else METHODS
 
 
 def objectives(config: ExogenousConfig) -> dict[str, ObjectivesConfig]:
