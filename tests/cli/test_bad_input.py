@@ -296,7 +296,7 @@ def test_parts_that_are_missing_unfinished_or_something_else_are_refused(
     for arguments in acting(world, policy=unfinished):
         refused(*arguments, tells=(str(unfinished), "not finished"))
     for arguments in acting(world, policy=world.translator):
-        refused(*arguments, tells=("holds a translator", "expected a sequence-model"))
+        refused(*arguments, tells=("holds a translator", "a sequence-model"))
     refused(*acting(world, translator=world.nowhere)[-1], tells=(str(world.nowhere),))
     refused(*acting(world, translator=world.policy)[-1], tells=("holds a sequence-model", "expected a translator"))
     for arguments in acting(world, lam=world.policy):
