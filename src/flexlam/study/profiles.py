@@ -273,7 +273,7 @@ def _tiny_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
 
 
 def _cpu_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
-    """A gridworld, and a cup with a ball, each before waves."""
+    """Two gridworlds, and a cup with a ball, each before waves."""
 
     def recordings(suite: str, task: str, seeds: tuple[int, int], **waves: Any) -> dict[str, Any]:
         roles = ("chosen_on", "reported")
