@@ -303,6 +303,12 @@ def test_parts_that_are_missing_unfinished_or_something_else_are_refused(
         refused(*arguments, tells=("is a policy run", "expected a lam or joint run"))
 
 
+def test_a_sequence_model_is_not_fine_tuned(refused: Refused, world: World) -> None:
+    model = ("vizdoom-tiny", "--lam", world.lam, "--data", world.store, "--policy", world.policy)
+    tune = ("train", "tuned-policy", *model, "--translator", world.translator, "--out", world.out)
+    refused(*tune, tells=("holds a sequence-model", "no gradient", "--policy.name flow"))
+
+
 def test_a_suite_or_task_in_which_nobody_can_act_is_refused(refused: Refused, world: World) -> None:
     pytest.importorskip("vizdoom")
     act, *_ = acting(world)

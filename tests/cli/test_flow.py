@@ -7,6 +7,7 @@ import pytest
 
 from command_line import LAM_SETTINGS, World
 from command_line import run_command as run
+from flexlam.acting.agent import Agent
 from flexlam.lam.model import LatentActionModel
 from flexlam.policy.model import load_policy
 
@@ -61,6 +62,42 @@ def test_train_translator_takes_the_policys_latents_and_tells_the_misalignment(g
     assert unused.code == 2 and "Leave --policy out" in unused.err
     wrong = run(*arguments, "--latents.source", "interpolated", "--policy", grid.regression)
     assert wrong.code == 2 and "a flow alone can do" in wrong.err and not (tmp_path / "no").exists()
+
+
+def test_train_tuned_policy_leaves_a_policy_and_its_translator_for_every_command(grid: World, tmp_path: Path) -> None:
+    model = ("flow-tiny", "--lam", grid.lam, "--data", grid.store)
+    start = ("--policy", grid.policy, "--translator", grid.translator)
+    tune = ("train", "tuned-policy", *model, *start, "--training.num-steps", 6)
+    said = run(*tune, "--out", tmp_path / "tuned")
+    assert said.code == 0, said.err
+    assert "action loss" in said.out and str(tmp_path / "tuned" / "translator") in said.out
+    again = run(*tune, "--out", tmp_path / "tuned", "--resume")
+    assert again.code == 0 and "had finished before" in again.out
+    header = json.loads((tmp_path / "tuned" / "run.json").read_text())
+    lam = LatentActionModel.from_pretrained(grid.lam)
+    old, new = (load_policy(path, lam.hash).hash for path in (grid.policy, tmp_path / "tuned"))
+    assert header["parents"]["policy"] == old != new
+    own = ("--policy", tmp_path / "tuned")
+    paired = ("--translator", tmp_path / "tuned")
+    timed = run("eval", "latency", *model, *own, *paired, "--json", tmp_path / "latency.json", "--quiet")
+    assert timed.code == 0, timed.err
+    assert json.loads((tmp_path / "latency.json").read_text())["parent_hashes"]["policy"] == new
+    acted = run("eval", "returns", *model, *own, "--quiet", "--baselines", "random")
+    assert acted.code == 0, acted.err
+    agent = Agent.load(grid.lam, tmp_path / "tuned", tmp_path / "tuned")
+    assert agent.policy.hash == new
+
+
+def test_a_run_of_fine_tuning_that_replaces_or_lacks_its_parts_is_refused(grid: World, tmp_path: Path) -> None:
+    model = ("train", "tuned-policy", "flow-tiny", "--lam", grid.lam, "--data", grid.store)
+    for out in (grid.policy, grid.translator):
+        said = run(*model, "--policy", grid.policy, "--translator", grid.translator, "--out", out, "--overwrite")
+        assert said.code == 2 and "would replace" in said.err
+    full = run(*model, "--policy", grid.policy, "--translator", grid.translator, "--out", grid.regression)
+    assert full.code == 2 and "already holds something" in full.err and "`tuned-policy`" in full.err
+    for parts in ((grid.translator, grid.translator), (grid.policy, grid.policy), (grid.lam, grid.translator)):
+        said = run(*model, "--policy", parts[0], "--translator", parts[1], "--out", tmp_path / "no")
+        assert said.code == 2 and "holds a" in said.err and not (tmp_path / "no").exists()
 
 
 def test_eval_returns_plays_with_as_many_steps_as_asked_for(grid: World, tmp_path: Path) -> None:

@@ -106,6 +106,10 @@ def test_quantizers(name: str) -> None:
     torch.testing.assert_close(again, latents.detach())
     assert torch.equal(same, indices), "what was encoded stays"
     assert quantizer.project(made_up[:, :, :0])[1].shape == (4, 5, 0)
+    torch.testing.assert_close(quantizer.hold(projected), projected)
+    held = quantizer.hold(made_up.requires_grad_())
+    held.sum().backward()
+    assert torch.equal(made_up.grad == 0, held != made_up) and (held != made_up).any(), "no gradient at the edge"
     assert quantizer.null_init().shape == (dim,)
     assert quantizer.distance_to_codes(quantizer.null_init()) > 0.1
 

@@ -16,7 +16,21 @@ from flexlam.study.config import StudyConfig, load_profile
 from flexlam.study.found import Found, Measured
 from flexlam.study.graph import Step
 from flexlam.study.lafp import METHODS, PACE, REGRESSION, REGRESSION_OWN
-from flexlam.study.lafp_factors import DECODER, FLOW, LABELS, STEPS, TAU, WIDTH
+from flexlam.study.lafp_factors import (
+    DECODER,
+    FLOW,
+    FROZEN,
+    LABELS,
+    POLICY,
+    PRETRAINING,
+    STEPS,
+    TAU,
+    TUNED,
+    WIDTH,
+    WITH_HEAD,
+    WITHOUT_HEAD,
+    factor_steps,
+)
 from flexlam.study.lafp_union import SEQUENCE
 
 TINY = load_profile("tiny")
@@ -63,11 +77,44 @@ def test_a_factor_changes_nothing_else() -> None:
     for step in (step for step in steps if step.about["part"] == "factor" and step.about["seed"] == 0):
         changed = {name for name, value in deciding(step).items() if value != usual[name]}
         factor = step.about["factor"]
-        allowed = {STEPS: {"num_steps"}, WIDTH: set(), DECODER: {"latents"}, TAU: {"latents"}}
-        assert changed <= allowed.get(factor, {"label_fraction"}), factor
-        assert (step.parents[2].name == main.parents[2].name) == (factor != WIDTH), "the policy"
+        allowed = {STEPS: {"num_steps"}, DECODER: {"latents"}, TAU: {"latents"}, LABELS: {"label_fraction"}}
+        assert changed <= allowed.get(factor, set()), factor
+        other = factor == WIDTH or step.about["level"] in (TUNED, WITH_HEAD)
+        assert (step.parents[2].name == main.parents[2].name) != other, "the policy"
     same = [s for s in steps if s.about.get("factor") in (DECODER, TAU) and s.about["level"] in ("sampled", "0")]
     assert len({step.name for step in same}) == 5, "tau = 0 is pure noise: computed once a seed"
+
+
+def test_what_is_not_varied_is_what_was_computed_before() -> None:
+    """Frozen policies and models without a head are those of other factors, and are computed once."""
+    steps = {
+        (step.about["factor"], step.about["level"], step.about["seed"]): step for step in factor_steps(five_seeds())
+    }
+    for seed in range(5):
+        usual = steps[DECODER, "interpolated", seed]
+        tuned, head = steps[POLICY, TUNED, seed], steps[PRETRAINING, WITH_HEAD, seed]
+        assert steps[POLICY, FROZEN, seed].name == steps[PRETRAINING, WITHOUT_HEAD, seed].name == usual.name
+        data, lam, policy = usual.parents
+        start = tuned.parents[2].parents
+        assert [step.name for step in start] == [data.name, lam.name, policy.name, usual.name], "its very decoder"
+        tuning, supervision = tuned.parents[2].settings, head.parents[1].settings["objectives"]
+        assert tuning["labels"]["fraction"] == deciding(usual)["label_fraction"] == 0.1
+        assert supervision["auxiliary"]["labels"]["fraction"] == supervision["weight"] == 0.1
+        assert tuning["training"]["seed"] == head.parents[1].settings["training"]["seed"] == seed, "the same labels"
+        without = {**head.parents[1].settings, "objectives": None}
+        assert {**lam.settings, "objectives": None} == without, "nothing else"
+
+
+def test_factors_that_are_switched_off_leave_no_trace() -> None:
+    factors = TINY.lafp.factors.model_copy(update={"fine_tuning": None, "action_weight": None})
+    config = TINY.model_copy(update={"lafp": TINY.lafp.model_copy(update={"factors": factors})})
+    assert {"fine_tuning", "action_weight"}.isdisjoint(factors.model_dump(mode="json"))
+    assert type(factors).parse(TINY.lafp.factors.model_dump(mode="json")) == TINY.lafp.factors
+    off, on = ({step.name for step in lafp.steps(of)} for of in (config, TINY))
+    assert off < on, "no step has another name"
+    assert {POLICY, PRETRAINING}.isdisjoint(step.about.get("factor") for step in lafp.steps(config))
+    found = figures(config, as_in_the_paper)
+    assert {"frozen-over-tuned", "action-head-helps"}.isdisjoint(verdicts(config, found))
 
 
 def test_episodes_of_tests_are_none_that_were_recorded_or_looked_at() -> None:
@@ -102,21 +149,24 @@ Success = Callable[[dict[str, Any], int, int], float]
 
 
 def as_in_the_paper(about: dict[str, Any], k: int, num_steps: int) -> float:
-    """Regression, one step, latents from pure noise and the vector as target fail; all else succeeds."""
+    """Regression, one step, latents from pure noise, the vector as target, fine-tuning and no action head fail."""
     fails = (
         about["method"] in (REGRESSION, REGRESSION_OWN)
         or (about["method"] == FLOW and num_steps == 1)
-        or about.get("level") in ("sampled", "0")
+        or about.get("level") in ("sampled", "0", TUNED, WITHOUT_HEAD)
         or "vector" in about.get("level", "")
     )
     return 0.1 if fails else 0.96
+
+
+BETTER = ("sampled", "inferred", "4, vector")
 
 
 def otherwise(about: dict[str, Any], k: int, num_steps: int) -> float:
     """The other way round."""
     if about["part"] == "union":
         return 0.9 if k > 1 else 0.5
-    return 0.7 if num_steps in (1, 20) or about.get("level") in ("sampled", "inferred", "4, vector") else 0.5
+    return 0.7 if num_steps in (1, 20) or about.get("level") in (*BETTER, TUNED, WITHOUT_HEAD) else 0.5
 
 
 def figures(config: StudyConfig, success: Success, up: float = 0.5, overhead: float = 0.5) -> Found:
@@ -161,6 +211,8 @@ CLAIMS = {
     "three-steps-over-one",
     "three-steps-enough",
     "latent-over-vector",
+    "frozen-over-tuned",
+    "action-head-helps",
     "short-prefix-enough",
 }
 
@@ -203,7 +255,10 @@ def test_tables_and_figures_hold_every_level() -> None:
     main, factors, union = outcome.tables.values()
     assert [row[0] for row in main.groups[0]] == list(METHODS)
     assert [row[-1] for row in main.groups[0]][:2] == [main.groups[0][0][-1]] * 2, "one network, two decoders"
-    assert [group[0][0].split(":")[0] for group in factors.groups] == [STEPS, WIDTH, DECODER, TAU, LABELS]
+    assert [group[0][0].split(":")[0] for group in factors.groups] == [
+        *(STEPS, WIDTH, DECODER, TAU, LABELS),
+        *(POLICY, PRETRAINING),
+    ]
     assert [row[0] for row in factors.groups[0]] == [f"{STEPS}: {number}" for number in (1, 3, 20)]
     assert [row[0] for row in union.groups[0]] == ["1", "4"] and union.header[-1] == SEQUENCE
     assert union.groups[0][1][2].startswith("0.96") and "(7.00" in union.groups[0][1][2], "k = 4, 3 steps"
@@ -241,6 +296,8 @@ def test_a_tiny_study_runs_whole(finished: tuple[Path, dict[str, Any]]) -> None:
         if row["part"] == "main" and row["method"] == REGRESSION
     }
     assert len(encoded) == 2
+    tuned = [row for row in played if row.get("level") == TUNED]
+    assert [row["seed"] for row in tuned] == list(TINY.seeds) and [row["num_steps"] for row in tuned] == [3, 3]
     surface = {(row["k"], row["num_steps"]) for row in played if row["part"] == "union" and row["method"] == FLOW}
     assert surface == {(1, 1), (1, 3), (4, 1), (4, 3)}
     paced = [row for row in results["rows"] if row["method"] == PACE]

@@ -38,6 +38,9 @@ class Quantizer(Protocol):
     ) -> tuple[Float[Tensor, "*batch K D"], Int[Tensor, "*batch K"]]:
         """The nearest vectors that slots can hold, and their indices: for latents that a policy made up."""
 
+    def hold(self, latents: Float[Tensor, "*batch K D"]) -> Float[Tensor, "*batch K D"]:
+        """Latents held to the range of valid ones, coordinate by coordinate; gradients end at its edge."""
+
     def null_init(self) -> Float[Tensor, "D"]:
         """A starting point for the null latent that is no code."""
 

@@ -76,6 +76,10 @@ class Continuous(nn.Module):
         bounded = latents.clamp(-1, 1)
         return bounded, self._cells(bounded)
 
+    def hold(self, latents: Float[Tensor, "*batch K D"]) -> Float[Tensor, "*batch K D"]:
+        """Latents held to the range of valid ones, coordinate by coordinate; gradients end at its edge."""
+        return latents.clamp(-1, 1)
+
     def null_init(self) -> Float[Tensor, "D"]:
         """Outside of what any slot can become, and of what noise makes of it."""
         return torch.full((self.latent_dim,), 1.5)

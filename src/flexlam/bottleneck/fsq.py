@@ -71,6 +71,11 @@ class FSQ(nn.Module):
         steps = self._nearest_steps(latents * half_width)
         return steps / half_width, ((steps.long() + half_width) * self._basis).sum(-1)
 
+    def hold(self, latents: Float[Tensor, "*batch K D"]) -> Float[Tensor, "*batch K D"]:
+        """Latents held to the range of valid ones, coordinate by coordinate; gradients end at its edge."""
+        half_width = self._levels // 2
+        return latents.clamp_min(-1).minimum((self._levels - 1 - half_width) / half_width)
+
     def null_init(self) -> Float[Tensor, "D"]:
         """The centre of a grid cell next to the origin: as far from every code as the inside of the grid allows."""
         return 0.5 / (self._levels // 2)

@@ -78,6 +78,10 @@ class VQ(nn.Module):
         indices = torch.cdist(latents.flatten(0, -2), self.codebook).argmin(1).view(latents.shape[:-1])
         return self.codebook[indices], indices
 
+    def hold(self, latents: Float[Tensor, "*batch K D"]) -> Float[Tensor, "*batch K D"]:
+        """Latents held to the range of valid ones, coordinate by coordinate; gradients end at its edge."""
+        return latents.clamp(self.codebook.amin(0), self.codebook.amax(0))
+
     def null_init(self) -> Float[Tensor, "D"]:
         """The origin, where inputs have their mean and, in several dimensions, hardly a code is."""
         return torch.zeros(self.latent_dim)

@@ -27,6 +27,10 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "train translator": ("flexlam.cli.train_translator", "stage 3: codes to actions, from a few labels"),
     "train joint": ("flexlam.cli.train_joint", "stage 4: let the labels shape the codes too"),
+    "train tuned-policy": (
+        "flexlam.cli.train_tuned_policy",
+        "let the labels shape a policy too, together with its translator",
+    ),
     "encode": ("flexlam.cli.encode", "codes for every transition of a dataset, as columns for other tools"),
     "export model": ("flexlam.cli.export_model", "a folder to share, with a card; or the same on the Hugging Face Hub"),
     "export onnx": ("flexlam.cli.export_onnx", "encoder and translator as ONNX, checked against torch"),
@@ -41,7 +45,10 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 _CONTINUE = {
-    **dict.fromkeys(("train lam", "train policy", "train joint", "demo"), " The same command with --resume continues."),
+    **dict.fromkeys(
+        ("train lam", "train policy", "train joint", "train tuned-policy", "demo"),
+        " The same command with --resume continues.",
+    ),
     **dict.fromkeys(("study", "encode", "data convert"), " The same command continues."),
     "train translator": " Nothing was written; the same command starts anew.",
 }

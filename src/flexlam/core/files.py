@@ -160,8 +160,8 @@ def check_output_folder(path: Path, overwrite: bool) -> None:
             if not overwrite:
                 raise OutputError(
                     f"{path} already holds something. Add --overwrite to replace it, or choose another --out folder. "
-                    "(An interrupted `train lam`, `policy` or `joint` goes on with --resume; what is finished needs "
-                    "nothing more.)"
+                    "(An interrupted `train lam`, `policy`, `joint` or `tuned-policy` goes on with --resume; what is "
+                    "finished needs nothing more.)"
                 )
             if Path.cwd().is_relative_to(path.resolve()):
                 raise OutputError(f"{path} holds the folder you are in; choose another --out folder.")

@@ -107,6 +107,7 @@ def policy_bundle(path: Path) -> Path:
         return path
     if not (path / "model").exists():
         raise CheckpointError(
-            f"The run {path} has not finished. Continue it with: flexlam train policy PRESET --resume"
+            f"The run {path} has not finished. Continue it with the command that began it (flexlam train policy or "
+            "tuned-policy) and --resume."
         )
     return path / "model"

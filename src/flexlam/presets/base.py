@@ -15,6 +15,7 @@ from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.policy import PolicyRunConfig
 from flexlam.training.translator import TranslatorRunConfig
+from flexlam.training.tuned_policy import TunedPolicyConfig
 
 
 class Preset(Config):
@@ -32,6 +33,8 @@ class Preset(Config):
     """Stage 3."""
     joint: JointConfig = JointConfig()
     """Stage 4."""
+    tuned_policy: TunedPolicyConfig = TunedPolicyConfig()
+    """Fine-tuning of a policy with its translator."""
     alignment: AlignmentConfig = AlignmentConfig()
     """How alignment is measured."""
     reconstruction: ReconstructionConfig = ReconstructionConfig()

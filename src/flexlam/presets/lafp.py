@@ -29,6 +29,7 @@ from flexlam.training.objectives.composed import ObjectivesConfig
 from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.policy import PolicyRunConfig
 from flexlam.training.translator import TranslatorRunConfig
+from flexlam.training.tuned_policy import OPTIMIZER, TunedPolicyConfig
 from flexlam.translator.base import HourglassConfig
 from flexlam.translator.serving import PrefixSampledTranslator
 
@@ -63,6 +64,7 @@ def flow_tiny() -> Preset:
         policy=PolicyRunConfig(policy=policy, training=loop.model_copy(update={"optimizer": _ADAM})),
         translator=TranslatorRunConfig(translator=translator, labels=_LABELS, fit=fit),
         joint=JointConfig(translator=translator, labels=_LABELS, training=loop),
+        tuned_policy=TunedPolicyConfig(labels=_LABELS, training=loop.model_copy(update={"optimizer": OPTIMIZER})),
         alignment=AlignmentConfig(translator=translator, labels=_LABELS, num_draws=2, fit=fit, idm_draws=0),
         reconstruction=ReconstructionConfig(num_transitions=64),
         returns=ReturnsConfig(
@@ -105,6 +107,7 @@ def flow() -> Preset:
         ),
         translator=TranslatorRunConfig(translator=translator, labels=_LABELS),
         joint=JointConfig(translator=translator, labels=_LABELS),
+        tuned_policy=TunedPolicyConfig(labels=_LABELS),
         alignment=AlignmentConfig(translator=translator, labels=_LABELS, num_draws=4, idm_draws=1),
         returns=ReturnsConfig(
             suite="gridworld", translator=translator, labels=_LABELS, rule=_RULE, prefix_lengths=(2,)

@@ -26,6 +26,7 @@ from flexlam.training.loop import LoopConfig
 from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.policy import PolicyRunConfig
 from flexlam.training.translator import TranslatorRunConfig
+from flexlam.training.tuned_policy import OPTIMIZER, TunedPolicyConfig
 from flexlam.translator.base import HourglassConfig
 from flexlam.translator.serving import PrefixSampledTranslator
 
@@ -47,6 +48,7 @@ def vizdoom_tiny() -> Preset:
         policy=PolicyRunConfig(policy=small_policy(dim=32, depth=1), first_context_frames=6, training=loop),
         translator=TranslatorRunConfig(translator=translator, labels=labels, fit=fit),
         joint=JointConfig(translator=translator, labels=labels, training=loop),
+        tuned_policy=TunedPolicyConfig(labels=labels, training=loop.model_copy(update={"optimizer": OPTIMIZER})),
         alignment=AlignmentConfig(translator=translator, labels=labels, num_draws=2, fit=fit, idm_draws=1, idm_fit=fit),
         reconstruction=ReconstructionConfig(num_transitions=64),
         returns=ReturnsConfig(

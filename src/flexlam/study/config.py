@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from flexlam.acting.recording import RecordingConfig
 from flexlam.bottleneck.prefix import PrefixSampling
 from flexlam.core import catalog
-from flexlam.core.config import Config, component
+from flexlam.core.config import Config, component, without_unused
 from flexlam.core.errors import ConfigError
 from flexlam.data.parts import StoreConfig
 from flexlam.envs.overlay import OverlayConfig
@@ -25,6 +25,7 @@ from flexlam.training.inverse_dynamics import IDM_FIT
 from flexlam.training.joint import JointConfig
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.latent_source import LatentSourceConfig
+from flexlam.training.loop import LoopConfig
 from flexlam.training.policy import PolicyRunConfig
 from flexlam.translator.base import TranslatorConfig
 from flexlam.translator.serving import PrefixEnsembleTranslator, PrefixSampledTranslator
@@ -206,9 +207,19 @@ class LafpFactorsConfig(Config):
     label_fractions: tuple[float, ...] = (0.02, 0.1, 0.5)
     """Shares of labelled transitions."""
     num_width_seeds: int = Field(default=3, ge=1)
-    """LAM seeds, the first ones, of widths and targets, which need models of their own; other factors have all."""
+    """LAM seeds, the first ones, of widths, targets and pretraining, which need models of their own; other factors have
+    all."""
     num_episodes: int = Field(default=100, ge=1)
     """Test episodes."""
+    fine_tuning: LoopConfig | None = None
+    """How the policy goes on training with its decoder, on the decoder's labels; None leaves this factor out."""
+    action_weight: float | None = Field(default=None, gt=0)
+    """Weight of an action head in pretraining, on the decoder's labels; None leaves this factor out."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of before there were these factors keep their hash."""
+        return without_unused(self, handler(self), "fine_tuning", "action_weight")
 
 
 class LafpUnionConfig(Config):

@@ -1,8 +1,9 @@
-"""LAFP, one factor at a time beside the main comparison: steps, target and width, the decoder's latents, labels."""
+"""LAFP, one factor at a time beside the main comparison: the flow, what its decoder learns from, what labels shape."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from flexlam.data.labels import LabelBudget
 from flexlam.report.table import Table
 from flexlam.study.claims import Claim, above, non_inferior, paired_effect
 from flexlam.study.config import DecidingConfig, StudyConfig
@@ -11,11 +12,16 @@ from flexlam.study.graph import Step
 from flexlam.study.pieces.deciding import tried_policy
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.latent_source import LatentSourceConfig
+from flexlam.training.objectives.action_supervision import ActionSupervision
+from flexlam.training.objectives.composed import ObjectivesConfig
 from flexlam.training.policy import PolicyRunConfig
 
 FLOW = "LAFP"
 STEPS, WIDTH, DECODER, TAU, LABELS = "Euler steps", "width and target", "decoder fitted to", "tau", "labels"
+POLICY, PRETRAINING = "policy", "pretraining"
 TARGETS = ("latent", "vector")
+FROZEN, TUNED = "frozen", "fine-tuned"
+WITHOUT_HEAD, WITH_HEAD = "without action head", "with action head"
 SOURCES = ("inferred", "sampled", "interpolated")
 MARGIN = 0.05
 """Success by which what is not inferior may be behind."""
@@ -33,12 +39,14 @@ _Setting = tuple[LamRunConfig, PolicyRunConfig, DecidingConfig]
 
 
 def factor_steps(config: StudyConfig) -> list[Step]:
-    """Every level of every factor; widths, which need models of their own, on the first seeds."""
-    return [
-        tried_policy(config, *setting, seed, {"part": "factor", "factor": factor, "level": level, "method": FLOW})
-        for factor, level, setting in _levels(config)
-        for seed in config.seeds[: config.lafp.factors.num_width_seeds if factor == WIDTH else None]
-    ]
+    """Every level of every factor; those that need models of their own on the first seeds."""
+    factors, wanted = config.lafp.factors, []
+    for factor, level, setting in _levels(config):
+        about = {"part": "factor", "factor": factor, "level": level, "method": FLOW}
+        fine_tuning = factors.fine_tuning if level == TUNED else None
+        for seed in config.seeds[: factors.num_width_seeds if factor in (WIDTH, PRETRAINING) else None]:
+            wanted.append(tried_policy(config, *setting, seed, about, fine_tuning))
+    return wanted
 
 
 def _levels(config: StudyConfig) -> Iterator[tuple[str, str, _Setting]]:
@@ -64,6 +72,18 @@ def _levels(config: StudyConfig) -> Iterator[tuple[str, str, _Setting]]:
         yield TAU, f"{tau:g}", (lafp.lam, lafp.flow, with_latents(**changed))
     for fraction in factors.label_fractions:
         yield LABELS, f"{fraction:g}", (lafp.lam, lafp.flow, deciding.model_copy(update={"label_fraction": fraction}))
+    if factors.fine_tuning is not None:
+        for level in (FROZEN, TUNED):
+            yield POLICY, level, (lafp.lam, lafp.flow, deciding)
+    if factors.action_weight is not None:
+        yield PRETRAINING, WITHOUT_HEAD, (lafp.lam, lafp.flow, deciding)
+        yield PRETRAINING, WITH_HEAD, (_with_head(lafp.lam, factors.action_weight, deciding), lafp.flow, deciding)
+
+
+def _with_head(run: LamRunConfig, weight: float, deciding: DecidingConfig) -> LamRunConfig:
+    """The same run with an action head, on the very labels that the decoder is fitted to."""
+    head = ActionSupervision.Config(labels=LabelBudget(fraction=deciding.label_fraction))
+    return run.model_copy(update={"objectives": ObjectivesConfig(auxiliary=head, weight=weight)})
 
 
 def width_level(config: StudyConfig, num_slots: int, target: str) -> str:
@@ -124,6 +144,26 @@ def factor_claims(config: StudyConfig, found: Found) -> list[Claim]:
                 "latent-over-vector",
                 f"LAFP that predicts the latent succeeds more than one that predicts the vector, at a width of {width}",
                 paired_effect(latent, vector),
+                unit=unit,
+            )
+        )
+    frozen, tuned = (success(POLICY, level=level) for level in (FROZEN, TUNED))
+    if frozen and tuned:
+        claims.append(
+            above(
+                "frozen-over-tuned",
+                "LAFP whose policy stays frozen succeeds more than LAFP whose policy is fine-tuned with its decoder",
+                paired_effect(frozen, tuned),
+                unit=unit,
+            )
+        )
+    without, with_head = (success(PRETRAINING, level=level) for level in (WITHOUT_HEAD, WITH_HEAD))
+    if without and with_head:
+        claims.append(
+            above(
+                "action-head-helps",
+                "LAFP succeeds more on a model that was pretrained with an action head than on one without",
+                paired_effect(with_head, without),
                 unit=unit,
             )
         )

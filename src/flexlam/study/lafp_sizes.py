@@ -18,6 +18,7 @@ from flexlam.training.fit import FitConfig
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.policy import PolicyRunConfig
+from flexlam.training.tuned_policy import OPTIMIZER
 from flexlam.translator.base import HourglassConfig
 from flexlam.translator.serving import PrefixSampledTranslator
 
@@ -47,6 +48,8 @@ def tiny_lafp(lam: LatentActionModel.Config) -> LafpConfig:
             label_fractions=(0.5,),
             num_width_seeds=1,
             num_episodes=2,
+            fine_tuning=loop(5, 16, OPTIMIZER),
+            action_weight=0.1,
         ),
         union=LafpUnionConfig(
             lam=LamRunConfig(lam=lam, training=loop(10, 16)),

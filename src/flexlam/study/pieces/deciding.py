@@ -29,16 +29,18 @@ from flexlam.policy.model import load_policy
 from flexlam.study.config import DecidingConfig, PaceConfig, StudyConfig
 from flexlam.study.graph import Step, write_rows
 from flexlam.study.pieces.data import data_step
-from flexlam.study.pieces.models import lam_step, policy_step
+from flexlam.study.pieces.models import lam_step, policy_step, tuned_policy_step
 from flexlam.study.showing import longest_episode
 from flexlam.training.labelled import encode_labelled, require_actions
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.latent_source import with_latents
+from flexlam.training.loop import LoopConfig
 from flexlam.training.pairs import SplitPairs, load_pairs
 from flexlam.training.policy import PolicyRunConfig
 from flexlam.training.predictions import predict_latents
 from flexlam.training.runs import open_lam
 from flexlam.training.translator import fit_translator
+from flexlam.training.tuned_policy import TunedPolicyConfig
 from flexlam.translator.model import load_translator, save_translator
 from flexlam.translator.serving import Translator
 
@@ -50,13 +52,27 @@ def tried_policy(
     deciding: DecidingConfig,
     seed: int,
     about: dict[str, Any],
+    fine_tuning: LoopConfig | None = None,
 ) -> Step:
-    """A latent action model, a policy on its latents, and how that acts: in the world of the study of LAFP."""
+    """A latent action model, a policy on its latents, and how that acts: in the world of the study of LAFP.
+
+    The policy stays as it is, or is fine-tuned with its decoder on the decoder's labels.
+    """
     recording = config.lafp.recording
     data = data_step(config, recording)
     lam = lam_step(data, run, seed, about)
     trained = policy_step(data, lam, policy, seed, about)
-    return deciding_step(data, lam, trained, recording, deciding, seed, {**about, "seed": seed})
+    about = {**about, "seed": seed}
+    tried = deciding_step(data, lam, trained, recording, deciding, seed, about)
+    if fine_tuning is None:
+        return tried
+    tuning = TunedPolicyConfig(
+        labels=LabelBudget(fraction=deciding.label_fraction),
+        num_steps=deciding.latents.num_steps,
+        training=fine_tuning,
+    )
+    tuned = tuned_policy_step(data, lam, trained, tried, tuning, seed, about)
+    return Step("deciding-tuned", _decide_tuned, tried.settings, (data, lam, tuned), about)
 
 
 def deciding_step(
@@ -95,11 +111,27 @@ def pace_step(contenders: Sequence[Step], config: PaceConfig, about: dict[str, A
 
 def _decide(step: Step, folder: Path, parents: list[Path]) -> None:
     config, seed = DecidingConfig.parse(step.settings["deciding"]), step.settings["seed"]
-    suite, (task,) = make_suite(RecordingConfig.parse(step.settings["recording"])), step.settings["recording"]["tasks"]
     model, pairs = _open(parents[0], parents[1])
     policy = load_policy(parents[2] / "run", model.hash, model.device)
     translator = fit_decoder(model, pairs, policy, config, seed)
     save_translator(translator, folder / "translator", model.hash or "")
+    write_rows(folder, _acted(step, model, pairs, policy, translator))
+
+
+def _decide_tuned(step: Step, folder: Path, parents: list[Path]) -> None:
+    """The same rows, of a policy with the decoder that was tuned with it."""
+    model, pairs = _open(parents[0], parents[1])
+    policy = load_policy(parents[2] / "run", model.hash, model.device)
+    translator = load_translator(parents[2] / "run", model.hash)
+    write_rows(folder, _acted(step, model, pairs, policy, translator))
+
+
+def _acted(
+    step: Step, model: LatentActionModel, pairs: SplitPairs, policy: Policy, translator: Translator
+) -> list[dict[str, Any]]:
+    """A row a (k, number of Euler steps)."""
+    config, seed = DecidingConfig.parse(step.settings["deciding"]), step.settings["seed"]
+    suite, (task,) = make_suite(RecordingConfig.parse(step.settings["recording"])), step.settings["recording"]["tasks"]
     approach, rows = approach_choice(suite, task, seed), []
     with Arena(suite, task, min(config.num_environments, config.num_episodes), num_steppers=1) as arena:
         for k in config.prefix_lengths or (model.num_slots,):
@@ -110,7 +142,7 @@ def _decide(step: Step, folder: Path, parents: list[Path]) -> None:
                 drawn = choices(model, policy, translator, approach, k, num_steps, config.num_choices, seed)
                 beside = _beside_data(model, pairs, policy, translator, k, num_steps, config, seed)
                 rows.append({"k": k, "num_steps": num_steps, **ways(episodes), **at_choice(drawn), **beside})
-    write_rows(folder, rows)
+    return rows
 
 
 def fit_decoder(

@@ -22,6 +22,7 @@ from flexlam.training.loop import LoopConfig
 from flexlam.training.objectives.base import ObjectiveBatch
 from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.policy import PolicyRunConfig, train_policy
+from flexlam.training.tuned_policy import TunedPolicyConfig, train_tuned_policy
 
 
 def lam_step(data: Step, config: LamRunConfig, seed: int, about: dict[str, Any], twin: Step | None = None) -> Step:
@@ -36,6 +37,15 @@ def policy_step(data: Step, lam: Step, config: PolicyRunConfig, seed: int, about
     training = config.training.model_copy(update={"seed": seed})
     settings = config.model_copy(update={"training": training}).model_dump(mode="json")
     return Step("policy", _train_policy, settings, (data, lam), about)
+
+
+def tuned_policy_step(
+    data: Step, lam: Step, policy: Step, decoder: Step, config: TunedPolicyConfig, seed: int, about: dict[str, Any]
+) -> Step:
+    """Go on training a policy together with the action decoder that another step has fitted for it."""
+    training = config.training.model_copy(update={"seed": seed})
+    settings = config.model_copy(update={"training": training}).model_dump(mode="json")
+    return Step("tuned-policy", _train_tuned_policy, settings, (data, lam, policy, decoder), about)
 
 
 def joint_step(
@@ -140,6 +150,13 @@ def _train_lam(step: Step, folder: Path, parents: list[Path]) -> None:
 def _train_policy(step: Step, folder: Path, parents: list[Path]) -> None:
     data, lam, run = parents[0] / "store", parents[1] / "run", folder / "run"
     train_policy(PolicyRunConfig.parse(step.settings), lam, data, run, resume=(run / "run.json").exists())
+
+
+def _train_tuned_policy(step: Step, folder: Path, parents: list[Path]) -> None:
+    data, lam, policy, decoder = parents
+    start, run = (lam / "run", policy / "run", decoder / "translator"), folder / "run"
+    config, resume = TunedPolicyConfig.parse(step.settings), (run / "run.json").exists()
+    train_tuned_policy(config, *start, data / "store", run, resume=resume)
 
 
 def _train_joint(step: Step, folder: Path, parents: list[Path]) -> None:
