@@ -80,6 +80,7 @@ class SquareSuite:
     frame_shape = (SIZE, SIZE, 3)
     fps = FPS
     has_expert = True
+    games_apart = False
 
     def make(self, task: str) -> SquareGame:
         return SquareGame({"short": 12, "long": 30}[task])

@@ -24,6 +24,7 @@ class Toy:
     frame_shape = (4, 4, 3)
     fps = 5.0
     has_expert = True
+    games_apart = False
 
     def __init__(self, length: int = 7, crash_after: int | None = None, tasks: tuple[str, ...] = ("a", "b")) -> None:
         self.tasks = tasks

@@ -1,5 +1,7 @@
 """Episodes are named by seeds alone: the same for everybody, however many games run at once."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from flexlam.acting.rollout import Arena, PlayedEpisode
 from flexlam.core.errors import ConfigError, SuiteError
 from flexlam.core.extras import ENDOGENOUS_STATE, ROUTE
 from flexlam.core.seeding import derive_seed
-from flexlam.envs.base import Environment
+from flexlam.envs.base import Environment, Step
 from flexlam.envs.two_routes import TwoRoutesSuite
 from square_world import SquareGame, SquareSuite
 
@@ -96,6 +98,29 @@ def test_experts_return_more_than_random_actions_on_the_same_episodes() -> None:
         expert = returns(arena.play(lambda slots: BehaviourActor(Expert), 12, 0))
         random = returns(arena.play(lambda slots: BehaviourActor(Uniform), 12, 0))
     assert np.mean(expert) > np.mean(random) + 2
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_threads_step_only_games_that_run_in_processes_of_their_own(apart: bool) -> None:
+    steppers: set[int] = set()
+
+    class Watched(SquareSuite):
+        games_apart = apart
+
+        def make(self, task: str) -> SquareGame:
+            game = super().make(task)
+            step = game.step
+
+            def watched(action: np.ndarray) -> Step:
+                steppers.add(threading.get_ident())
+                return step(action)
+
+            game.step = watched  # type: ignore[method-assign]
+            return game
+
+    with Arena(Watched(), "short", 3) as arena:
+        arena.play(lambda slots: BehaviourActor(Uniform), 3, 0)
+    assert (steppers == {threading.get_ident()}) == (not apart)
 
 
 def test_a_crash_reaches_the_caller() -> None:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flexlam.acting.baselines import BehaviourActor
+from flexlam.acting.collect import Expert
+from flexlam.acting.rollout import Arena
 from flexlam.core.errors import ConfigError, DataError, SuiteError
 from flexlam.core.extras import ENDOGENOUS_STATE, EXOGENOUS_STATE, GOAL_STATE
 from flexlam.core.seeding import numpy_generator
@@ -179,6 +182,14 @@ def test_any_task_of_meta_world_is_reached_by_name() -> None:
     assert open_suite("metaworld").tasks == TASKS and len(TASKS) == 6
     with pytest.raises(ConfigError, match="Did you mean 'hammer-v3'"):
         open_suite("metaworld:hammer-v2")
+
+
+@NEEDS_METAWORLD
+@NEEDS_EGL
+def test_several_games_are_played_at_once() -> None:
+    with Arena(MetaworldSuite("reach-v3"), "reach-v3", 2) as arena:
+        episodes = arena.play(lambda slots: BehaviourActor(Expert), 2, 0)
+    assert [episode.episode_return for episode in episodes] == [1.0, 1.0]
 
 
 @NEEDS_METAWORLD

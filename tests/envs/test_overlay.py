@@ -34,6 +34,7 @@ class Counting:
     frame_shape = SHAPE
     fps = 10.0
     has_expert = True
+    games_apart = False
 
     def __init__(self, foreground: np.ndarray | None = None) -> None:
         self.foreground = foreground

@@ -1,8 +1,5 @@
 """The study of remedies: what it compares, at which cost, and what it concludes from made-up figures."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,7 +10,6 @@ from flexlam.study.config import ExogenousConfig, FactorsConfig, StudyConfig, Wo
 from flexlam.study.exogenous_errors import CHOSEN_ON, REPORTED
 from flexlam.study.exogenous_factors import VARIED, factor_steps, factor_table
 from flexlam.study.found import Found, Measured
-from flexlam.study.pieces import models
 from flexlam.study.pieces.models import equal_objective_steps, objective_flops
 from flexlam.study.pieces.remedies import (
     ACTIONS_FIRST,
@@ -90,16 +86,6 @@ def test_labelled_transitions_cost_what_their_share_of_the_batch_does() -> None:
 
     one, two, three = (cost(size) for size in (8, 16, 24))
     assert two - one == pytest.approx(three - two) and two > one
-
-
-def test_a_suite_is_asked_elsewhere_so_that_workers_may_draw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def opened(name: str) -> GridworldSuite:
-        (tmp_path / "who").write_text(str(os.getpid()))
-        return GridworldSuite()
-
-    monkeypatch.setattr(models, "open_suite", opened)
-    equal_objective_steps(TINY.exogenous.lam, TINY.exogenous.lam, "gridworld")
-    assert (tmp_path / "who").read_text() != str(os.getpid())
 
 
 def test_counting_leaves_random_numbers_alone() -> None:

@@ -1,5 +1,6 @@
 """The study of LAFP: what it compares, what is paired, and what it concludes from made-up figures."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,9 @@ from flexlam.study.base import run_study
 from flexlam.study.config import StudyConfig, load_profile
 from flexlam.study.found import Found, Measured
 from flexlam.study.graph import Step
-from flexlam.study.lafp import METHODS, PACE, REGRESSION, REGRESSION_OWN
+from flexlam.study.lafp import METHODS, PACE
 from flexlam.study.lafp_factors import (
     DECODER,
-    FLOW,
     FROZEN,
     LABELS,
     POLICY,
@@ -31,16 +31,23 @@ from flexlam.study.lafp_factors import (
     WITHOUT_HEAD,
     factor_steps,
 )
+from flexlam.study.lafp_games import BASELINES
+from flexlam.study.lafp_games import METHODS as GAME_METHODS
+from flexlam.study.lafp_methods import FLOW, REGRESSION, REGRESSION_OWN
 from flexlam.study.lafp_union import SEQUENCE
+from flexlam.study.pieces.acting import AGENT
 
 TINY = load_profile("tiny")
+TWO_ROUTES = TINY.model_copy(update={"lafp": TINY.lafp.model_copy(update={"games": {}})})
+"""Without games, which have tests of their own."""
 
 
 def five_seeds() -> StudyConfig:
     """Every factor and the union on five seeds, so that there are verdicts."""
-    factors = TINY.lafp.factors.model_copy(update={"num_steps": (1, 3, 20), "num_width_seeds": 5})
-    union = TINY.lafp.union.model_copy(update={"num_seeds": 5})
-    changed = TINY.lafp.model_copy(update={"factors": factors, "union": union})
+    lafp = TWO_ROUTES.lafp
+    factors = lafp.factors.model_copy(update={"num_steps": (1, 3, 20), "num_width_seeds": 5})
+    union = lafp.union.model_copy(update={"num_seeds": 5})
+    changed = lafp.model_copy(update={"factors": factors, "union": union})
     return TINY.model_copy(update={"seeds": (0, 1, 2, 3, 4), "lafp": changed})
 
 
@@ -106,11 +113,11 @@ def test_what_is_not_varied_is_what_was_computed_before() -> None:
 
 
 def test_factors_that_are_switched_off_leave_no_trace() -> None:
-    factors = TINY.lafp.factors.model_copy(update={"fine_tuning": None, "action_weight": None})
-    config = TINY.model_copy(update={"lafp": TINY.lafp.model_copy(update={"factors": factors})})
+    factors = TWO_ROUTES.lafp.factors.model_copy(update={"fine_tuning": None, "action_weight": None})
+    config = TWO_ROUTES.model_copy(update={"lafp": TWO_ROUTES.lafp.model_copy(update={"factors": factors})})
     assert {"fine_tuning", "action_weight"}.isdisjoint(factors.model_dump(mode="json"))
-    assert type(factors).parse(TINY.lafp.factors.model_dump(mode="json")) == TINY.lafp.factors
-    off, on = ({step.name for step in lafp.steps(of)} for of in (config, TINY))
+    assert type(factors).parse(TWO_ROUTES.lafp.factors.model_dump(mode="json")) == TWO_ROUTES.lafp.factors
+    off, on = ({step.name for step in lafp.steps(of)} for of in (config, TWO_ROUTES))
     assert off < on, "no step has another name"
     assert {POLICY, PRETRAINING}.isdisjoint(step.about.get("factor") for step in lafp.steps(config))
     found = figures(config, as_in_the_paper)
@@ -268,7 +275,7 @@ def test_tables_and_figures_hold_every_level() -> None:
 
 
 def test_seeds_without_the_union_are_concluded_from() -> None:
-    config = TINY.model_copy(update={"seeds": (0, 1)})
+    config = TWO_ROUTES.model_copy(update={"seeds": (0, 1)})
     found = Found([entry for entry in figures(config, as_in_the_paper).measured if entry.about["seed"] == 1])
     outcome = lafp.conclude(config, found)
     assert "short-prefix-enough" not in {claim.id for claim in outcome.claims} and not outcome.figures
@@ -285,7 +292,13 @@ def test_a_tiny_study_runs_whole(finished: tuple[Path, dict[str, Any]]) -> None:
     out, results = finished
     assert results["finished"][0] == results["finished"][1]
     assert {claim["verdict"] for claim in results["claims"]} == {"inconclusive"}
-    played = [row for row in results["rows"] if row["method"] != PACE]
+    games = [row for row in results["rows"] if row["part"] == "games"]
+    agents = [(row["seed"], row["method"], row["task"]) for row in games if row["actor"] == AGENT]
+    tasks = TINY.lafp.games["gridworld"].recording.tasks
+    assert set(agents) == set(itertools.product(TINY.seeds, GAME_METHODS, tasks)) and len(set(agents)) == len(agents)
+    assert {row["method"] for row in games if row["actor"] in BASELINES} == {REGRESSION}
+    assert np.isfinite([row["normalised"] for row in games]).all()
+    played = [row for row in results["rows"] if row["method"] != PACE and row["part"] != "games"]
     for row in played:
         shares = [row[name] for name in ("success", "left", "covered", "decisive")]
         assert all(0 <= share <= 1 for share in shares) and row["success"] <= row["left"]

@@ -48,7 +48,7 @@ class PlayedEpisode:
 class Arena:
     """Running games of one task, in which one actor after another plays. A context manager.
 
-    `num_steppers` threads wait for games, which may run in processes of their own; with 1, one game after another.
+    `num_steppers` threads wait for games that run in processes of their own; other games are stepped one by one.
 
     Raises:
         ConfigError: there is no such task, or no environment is asked for.
@@ -63,7 +63,8 @@ class Arena:
         try:
             self._games = [self._open.enter_context(suite.make(task)) for _ in range(num_environments)]
             steppers = self._open.enter_context(ThreadPoolExecutor(num_steppers))
-            self._map: Callable[..., Iterable[Step]] = steppers.map if num_steppers > 1 else map
+            threads = num_steppers > 1 and suite.games_apart
+            self._map: Callable[..., Iterable[Step]] = steppers.map if threads else map
         except BaseException:
             self._open.close()
             raise

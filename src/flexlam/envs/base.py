@@ -92,6 +92,9 @@ class Suite(Protocol):
     """Decisions per second of game time."""
     has_expert: bool
     """Whether `expert_action` answers."""
+    games_apart: bool
+    """Whether each game runs in a process of its own. If not, only the thread that made a game steps it: OpenGL, with
+    which some draw, allows no other."""
 
     def make(self, task: str) -> Environment:
         """Start the game of a task.

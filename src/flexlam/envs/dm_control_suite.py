@@ -59,6 +59,7 @@ class DmControlSuite:
     """
 
     frame_shape: tuple[int, int, int] = (_SIZE, _SIZE, 3)
+    games_apart = False
 
     def __init__(self, env_id: str) -> None:
         if not env_id:

@@ -72,6 +72,7 @@ class DmlabSuite:
     frame_shape = (_SIZE, _SIZE, 3)
     fps = 60 / _FRAME_SKIP
     has_expert = False
+    games_apart = False
 
     def make(self, task: str) -> "DmlabEnvironment":
         """Start the game of a task.

@@ -45,6 +45,7 @@ class GridworldSuite:
     action_spec = ActionSpec(num_choices=(len(ACTIONS),), names=tuple(ACTIONS))
     fps = 10.0
     has_expert = True
+    games_apart = False
 
     def __init__(self, frame_size: int = 64) -> None:
         most = max(_SIZES.values())

@@ -40,6 +40,7 @@ class GymnasiumSuite:
     """
 
     has_expert = False
+    games_apart = False
 
     def __init__(self, env_id: str, frame_size: int = 64) -> None:
         if not env_id:

@@ -57,6 +57,7 @@ class MetaworldSuite:
     frame_shape = (_SIZE, _SIZE, 3)
     fps = 80.0
     has_expert = True
+    games_apart = False
 
     def __init__(self, env_id: str = "") -> None:
         self.tasks: tuple[str, ...] = (env_id,) if env_id else TASKS

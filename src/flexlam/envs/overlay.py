@@ -242,6 +242,7 @@ class OverlaySuite:
         self.frame_shape = suite.frame_shape
         self.fps = suite.fps
         self.has_expert = suite.has_expert
+        self.games_apart = suite.games_apart
 
     def make(self, task: str) -> "OverlayEnvironment":
         """Start the game of a task."""

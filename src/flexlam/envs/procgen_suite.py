@@ -74,6 +74,7 @@ class ProcgenSuite:
     action_spec = ActionSpec(num_choices=(len(ACTIONS),), names=ACTIONS)
     frame_shape = (SIZE, SIZE, 3)
     fps = 15.0
+    games_apart = False
 
     def __init__(self, env_id: str = "") -> None:
         if env_id:

@@ -56,6 +56,7 @@ class TwoRoutesSuite:
     frame_shape: tuple[int, int, int] = (_SIZE, _SIZE, 3)
     fps = 10.0
     has_expert = True
+    games_apart = False
 
     def make(self, task: str) -> "TwoRoutesEnvironment":
         """The world.

@@ -90,6 +90,7 @@ class VizdoomSuite:
     frame_shape = (_SIZE, _SIZE, 3)
     fps = 35 / _FRAME_SKIP
     has_expert = True
+    games_apart = True
 
     def make(self, task: str) -> "VizdoomEnvironment":
         """Start the game of a task.

@@ -6,11 +6,13 @@ from typing import Any, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from flexlam.acting.agent import DrawRule
 from flexlam.acting.recording import RecordingConfig
 from flexlam.bottleneck.prefix import PrefixSampling
 from flexlam.core import catalog
 from flexlam.core.config import Config, component, without_unused
 from flexlam.core.errors import ConfigError
+from flexlam.data.labels import LabelBudget
 from flexlam.data.parts import StoreConfig
 from flexlam.envs.overlay import OverlayConfig
 from flexlam.evaluate.latency import LatencyConfig
@@ -239,6 +241,22 @@ class LafpUnionConfig(Config):
     """Test episodes."""
 
 
+class LafpGameConfig(Config):
+    """LAFP in tasks of a suite, beside behaviour cloning, with few labels."""
+
+    recording: RecordingConfig
+    """What is recorded, pretrained on and acted in; every task needs a reference by which returns are normalised."""
+    lam: LamRunConfig = LamRunConfig()
+    """The latent action model, one for all policies of a LAM seed."""
+    flow: PolicyRunConfig = PolicyRunConfig(policy=FlowPolicy.Config())
+    """LAFP."""
+    regression: PolicyRunConfig = PolicyRunConfig(policy=RegressionPolicy.Config())
+    """Behaviour cloning in latent space."""
+    returns: ReturnsConfig = ReturnsConfig(labels=LabelBudget(fraction=0.1), rule=DrawRule(num_samples=1))
+    """Labels (the paper's share), decoders, rule and episodes; suite, overlays, tasks, k, baselines, seed and the
+    source of latents are the study's."""
+
+
 class LafpConfig(Config):
     """The study of LAFP (docs/policies.md)."""
 
@@ -260,6 +278,13 @@ class LafpConfig(Config):
     """What is varied."""
     union: LafpUnionConfig = LafpUnionConfig()
     """Over prefixes."""
+    games: dict[str, LafpGameConfig] = Field(default={})
+    """Games in which policies are scored by their returns, by name."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings of before there were games keep their hash."""
+        return without_unused(self, handler(self), "games")
 
 
 class StudyConfig(Config):
@@ -327,6 +352,9 @@ class StudyConfig(Config):
             return recording and recording.model_copy(update={"overlays": overlays})
 
         acting, narrow, pair, lafp = self.acting, self.narrow, self.narrow_pair, self.lafp
+        games = {
+            name: game.model_copy(update={"recording": drawn_over(game.recording)}) for name, game in lafp.games.items()
+        }
         return self.model_copy(
             update={
                 "recording": drawn_over(self.recording),
@@ -334,7 +362,7 @@ class StudyConfig(Config):
                 "explored": drawn_over(self.explored),
                 "narrow": narrow.model_copy(update={"recording": drawn_over(narrow.recording)}),
                 "narrow_pair": pair.model_copy(update={"recording": drawn_over(pair.recording)}),
-                "lafp": lafp.model_copy(update={"recording": drawn_over(lafp.recording)}),
+                "lafp": lafp.model_copy(update={"recording": drawn_over(lafp.recording), "games": games}),
             }
         )
 

@@ -1,6 +1,7 @@
 """LAFP (2606.10517) where two ways are equally good: flow matching in latent space beside behaviour cloning in it.
 
-In the world of two routes whoever returns the mean of the data gets stuck, by construction (docs/worlds.md).
+In the world of two routes whoever returns the mean of the data gets stuck, by construction (docs/worlds.md). Beside it
+stand games, in which the mean may be good enough.
 """
 
 from flexlam.core.errors import ConfigError
@@ -10,22 +11,24 @@ from flexlam.study.claims import Claim, above, below, mean_effect
 from flexlam.study.config import DecidingConfig, StudyConfig
 from flexlam.study.found import Found, Values
 from flexlam.study.graph import Step
-from flexlam.study.lafp_factors import COLUMNS, FLOW, factor_claims, factor_steps, factor_table, shown
+from flexlam.study.lafp_factors import COLUMNS, factor_claims, factor_steps, factor_table, shown
+from flexlam.study.lafp_games import games_claims, games_steps, games_tables
+from flexlam.study.lafp_methods import FLOW, REGRESSION, REGRESSION_OWN, better_decoder
 from flexlam.study.lafp_union import union_claims, union_figures, union_steps, union_table
 from flexlam.study.pieces.deciding import pace_step, tried_policy
 from flexlam.training.latent_source import LatentSourceConfig
 
-REGRESSION, REGRESSION_OWN = "regression", "regression, decoder fitted to its own latents"
 METHODS = (REGRESSION, REGRESSION_OWN, FLOW)
 """What the main comparison holds."""
 PACE = "pace"
 
 
 def steps(config: StudyConfig) -> list[Step]:
-    """The main comparison on all seeds; single factors and the surface over prefixes on the first ones.
+    """The main comparison and games on all seeds; single factors and the surface over prefixes on the first ones.
 
     Raises:
-        ConfigError: a world without two routes, or the user's own dataset.
+        ConfigError: a world without two routes, the user's own dataset, or a game that cannot be scored.
+        SuiteError: a game that cannot be opened.
     """
     recording = config.lafp.recording
     if config.dataset is not None or recording.suite != "two-routes" or len(recording.tasks) != 1:
@@ -38,7 +41,7 @@ def steps(config: StudyConfig) -> list[Step]:
         tried = {method: _main_step(config, method, seed) for method in METHODS}
         about = {"part": "main", "method": PACE, "seed": seed}
         wanted += [*tried.values(), pace_step([tried[REGRESSION], tried[FLOW]], config.lafp.pace, about)]
-    return wanted + factor_steps(config) + union_steps(config)
+    return wanted + factor_steps(config) + union_steps(config) + games_steps(config)
 
 
 def _main_step(config: StudyConfig, method: str, seed: int) -> Step:
@@ -63,6 +66,7 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
     union = bool(found.values("success", part="union"))  # of the first seeds, which may be computed elsewhere
     if union:
         claims += union_claims(config, found)
+    claims += games_claims(config, found)
     mean = "mean over LAM seeds ± standard error"
     tables = {
         f"Policies on the same latents: {mean}": main_table(found),
@@ -70,6 +74,7 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
         "Over prefixes of one FlexLAM: success, and LAFP's CPU-milliseconds a decision in brackets": union_table(
             config, found
         ),
+        **games_tables(config, found),
     }
     return Outcome(claims, tables, union_figures(config, found) if union else {})
 
@@ -80,7 +85,7 @@ def _claims(found: Found) -> list[Claim]:
     def values(name: str, method: str) -> Values:
         return found.values(name, part="main", method=method)
 
-    better = _larger(values("success", REGRESSION), values("success", REGRESSION_OWN))
+    better = better_decoder(values("success", REGRESSION), values("success", REGRESSION_OWN))
     claims = [
         below(
             "regression-stuck",
@@ -112,10 +117,6 @@ def _claims(found: Found) -> list[Claim]:
             below("flow-goes-down", f"{name} at most .65", shares, 0.65, unit),
         ]
     return claims
-
-
-def _larger(one: Values, other: Values) -> Values:
-    return {seed: [max(pair) for pair in zip(one[seed], other[seed], strict=True)] for seed in one}
 
 
 def _overhead(found: Found) -> Values:

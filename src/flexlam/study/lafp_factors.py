@@ -9,6 +9,7 @@ from flexlam.study.claims import Claim, above, non_inferior, paired_effect
 from flexlam.study.config import DecidingConfig, StudyConfig
 from flexlam.study.found import Found, Values
 from flexlam.study.graph import Step
+from flexlam.study.lafp_methods import FLOW
 from flexlam.study.pieces.deciding import tried_policy
 from flexlam.training.lam import LamRunConfig
 from flexlam.training.latent_source import LatentSourceConfig
@@ -16,7 +17,6 @@ from flexlam.training.objectives.action_supervision import ActionSupervision
 from flexlam.training.objectives.composed import ObjectivesConfig
 from flexlam.training.policy import PolicyRunConfig
 
-FLOW = "LAFP"
 STEPS, WIDTH, DECODER, TAU, LABELS = "Euler steps", "width and target", "decoder fitted to", "tau", "labels"
 POLICY, PRETRAINING = "policy", "pretraining"
 TARGETS = ("latent", "vector")

@@ -13,6 +13,7 @@ from flexlam.policy.regression import RegressionPolicy
 from flexlam.policy.trunk import TrunkConfig
 from flexlam.presets.vizdoom import small_policy
 from flexlam.study.config import DecidingConfig, LafpConfig, LafpFactorsConfig, LafpUnionConfig, PaceConfig
+from flexlam.study.lafp_games_sizes import tiny_games
 from flexlam.study.pieces.models import loop
 from flexlam.training.fit import FitConfig
 from flexlam.training.lam import LamRunConfig
@@ -28,7 +29,7 @@ def tiny_lafp(lam: LatentActionModel.Config) -> LafpConfig:
     small: dict[str, Any] = {"trunk": TrunkConfig(patch_size=16, channels=(8,)), "hidden_dim": 16}
     whole = lam.model_copy(update={"num_slots": 2, "prefix_sampling": "full", "quantizer": Continuous.Config(dim=4)})
     sequence = PolicyRunConfig(policy=small_policy(dim=32, depth=1), first_context_frames=6, training=loop(5, 4))
-    return LafpConfig(
+    two_routes = LafpConfig(
         recording=_two_routes(500),
         lam=LamRunConfig(lam=whole, training=loop(10, 16)),
         flow=PolicyRunConfig(policy=FlowPolicy.Config(**small), training=loop(10, 16)),
@@ -60,6 +61,7 @@ def tiny_lafp(lam: LatentActionModel.Config) -> LafpConfig:
             num_episodes=2,
         ),
     )
+    return two_routes.model_copy(update={"games": tiny_games(two_routes)})
 
 
 def cpu_lafp() -> LafpConfig:

@@ -8,11 +8,12 @@ from flexlam.study.config import StudyConfig
 from flexlam.study.figures import curves, logarithmic, panels
 from flexlam.study.found import Found, Values
 from flexlam.study.graph import Step
-from flexlam.study.lafp_factors import FLOW, MARGIN
+from flexlam.study.lafp_factors import MARGIN
+from flexlam.study.lafp_methods import FLOW, REGRESSION
 from flexlam.study.pieces.deciding import pace_step, tried_policy
 from flexlam.training.latent_source import LatentSourceConfig
 
-SEQUENCE, REGRESSION, PACE = "sequence model", "regression", "pace"
+SEQUENCE, PACE = "sequence model", "pace"
 
 
 def union_steps(config: StudyConfig) -> list[Step]:

@@ -17,13 +17,14 @@ from flexlam.study.pieces.data import data_step
 from flexlam.study.pieces.models import lam_step, policy_step
 
 BASELINES: tuple[Baseline, ...] = ("random", "cloning", "cloning_same_labels", "idm_cloning")
-_NAMES = {
+ACTOR_NAMES = {
     "random": "random",
     "cloning": "cloning, all labels",
     "cloning_same_labels": "cloning, same labels",
     "idm_cloning": "cloning, labels by an inverse dynamics model",
     "recorded": "recorded episodes",
 }
+"""How tables call who acts beside agents."""
 
 
 def steps(config: StudyConfig) -> list[Step]:
@@ -91,7 +92,7 @@ def _claims(config: StudyConfig, found: Found) -> list[Claim]:
         claims.append(
             above(
                 f"video-helps/{rival.replace('_', '-')}",
-                f"the agent at K = {high} returns more than {_NAMES[rival]} (mean over tasks)",
+                f"the agent at K = {high} returns more than {ACTOR_NAMES[rival]} (mean over tasks)",
                 paired_effect(returns_of(found, FLEX, high), theirs),
                 unit=unit,
             )
@@ -127,7 +128,7 @@ def returns_table(config: StudyConfig, found: Found, methods: Sequence[str] = (F
     agents = tuple(
         row(f"{method}, k = {k}", method=method, actor=AGENT, k=k) for method in methods for k in config.prefix_lengths
     )
-    others = tuple(row(name, method=FLEX, actor=actor) for actor, name in _NAMES.items())
+    others = tuple(row(name, method=FLEX, actor=actor) for actor, name in ACTOR_NAMES.items())
     return Table(header, (agents, others))
 
 

@@ -10,9 +10,9 @@ from flexlam.data.location import fingerprint
 from flexlam.data.parts import StoreConfig
 from flexlam.data.readers import open_dataset
 from flexlam.data.store_builder import build_store
-from flexlam.envs.base import open_suite
 from flexlam.study.config import StudyConfig
 from flexlam.study.graph import Step
+from flexlam.study.pieces.suites import outline
 
 
 def data_step(config: StudyConfig, recording: RecordingConfig | None = None) -> Step:
@@ -21,7 +21,8 @@ def data_step(config: StudyConfig, recording: RecordingConfig | None = None) -> 
     A dataset is known by the names and sizes of its files; hidden ones do not count.
 
     Raises:
-        ConfigError: there is no expert to record.
+        ConfigError: there is no expert to record, no such suite, or a package is missing.
+        SuiteError: the suite cannot be used.
         DataError: there is no such dataset.
     """
     store, recording = {"store": config.store.model_dump(mode="json")}, recording or config.recording
@@ -29,7 +30,7 @@ def data_step(config: StudyConfig, recording: RecordingConfig | None = None) -> 
         open_dataset(config.dataset)
         settings = {"dataset": fingerprint(config.dataset), **store}
         return Step("data", partial(_build, config.dataset), settings)
-    if recording.behaviour != "random" and not open_suite(recording.suite).has_expert:
+    if recording.behaviour != "random" and not outline(recording.suite).has_expert:
         raise ConfigError(
             f"The suite {recording.suite} has no expert to record. Give experts' episodes: --dataset FOLDER."
         )
@@ -45,7 +46,7 @@ def frame_shape(config: StudyConfig) -> tuple[int, int, int]:
     if config.dataset is not None:
         height, width, channels = open_dataset(config.dataset).info.frame_shape
     else:
-        height, width, channels = open_suite(config.recording.suite).frame_shape
+        height, width, channels = outline(config.recording.suite).frame_shape
     return (*(config.store.frame_size or (height, width)), channels)
 
 

@@ -10,12 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flexlam.core import catalog
 from flexlam.core.action import ActionSpec
-from flexlam.core.parallel import run_jobs
 from flexlam.core.seeding import seeded_torch
 from flexlam.data.labels import LabelBudget
-from flexlam.envs.base import open_suite
 from flexlam.lam.model import LatentActionModel
 from flexlam.study.graph import Step
+from flexlam.study.pieces.suites import outline
 from flexlam.training.joint import JointConfig, train_joint
 from flexlam.training.lam import LamRunConfig, train_lam
 from flexlam.training.loop import LoopConfig
@@ -87,15 +86,9 @@ def equal_steps(reference: LamRunConfig, other: LamRunConfig, shape: tuple[int, 
 
 def equal_objective_steps(reference: LamRunConfig, other: LamRunConfig, suite: str) -> int:
     """The same for runs of one model under other objectives, on frames and actions of a suite."""
-    # A suite that draws with OpenGL must not do so here: a copy of this process could not, and would wait for ever.
-    ((shape, spec),) = run_jobs(lambda _: _outline(suite), 1, 1, apart=True)
-    ours, theirs = (objective_flops(run, shape, spec) for run in (reference, other))
+    seen = outline(suite)
+    ours, theirs = (objective_flops(run, seen.frame_shape, seen.action_spec) for run in (reference, other))
     return max(1, round(reference.training.num_steps * ours / theirs))
-
-
-def _outline(suite: str) -> tuple[tuple[int, int, int], ActionSpec]:
-    opened = open_suite(suite)
-    return opened.frame_shape, opened.action_spec
 
 
 def objective_flops(run: LamRunConfig, shape: tuple[int, int, int], spec: ActionSpec) -> float:
