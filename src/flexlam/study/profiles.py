@@ -292,10 +292,10 @@ def _cpu_exogenous(lam: LatentActionModel.Config) -> ExogenousConfig:
                 **recordings(*cup, (0, 1), innovation=0.7, strength=0.3),
                 lam=LamRunConfig(lam=fine, training=loop(900, 64)),
             ),
-            # Calmer and longer, so that plain FlexLAM finds the agent at all, and shows in which slots.
-            "gridworld, calmer": WorldPair(
-                **recordings("gridworld", "grid8", (0, 3), innovation=0.35),
-                lam=LamRunConfig(lam=small_slots, training=loop(700, 64)),
+            # Many slots and more steps, so that plain FlexLAM finds the agent at all, and shows in which slots.
+            "gridworld, 64 slots": WorldPair(
+                **recordings("gridworld", "grid8", (0, 5), innovation=0.4),
+                lam=LamRunConfig(lam=small_slots.model_copy(update={"num_slots": 64}), training=loop(1000, 64)),
                 only_order=True,
             ),
         },
