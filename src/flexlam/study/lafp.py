@@ -14,7 +14,7 @@ from flexlam.study.graph import Step
 from flexlam.study.lafp_factors import COLUMNS, factor_claims, factor_steps, factor_table, shown
 from flexlam.study.lafp_games import games_claims, games_steps, games_tables
 from flexlam.study.lafp_methods import FLOW, REGRESSION, REGRESSION_OWN, better_decoder
-from flexlam.study.lafp_union import union_claims, union_figures, union_steps, union_table
+from flexlam.study.lafp_union import union_claims, union_figures, union_steps, union_tables
 from flexlam.study.pieces.deciding import pace_step, tried_policy
 from flexlam.training.latent_source import LatentSourceConfig
 
@@ -71,9 +71,7 @@ def conclude(config: StudyConfig, found: Found) -> Outcome:
     tables = {
         f"Policies on the same latents: {mean}": main_table(found),
         f"LAFP, one factor at a time: {mean}": factor_table(config, found),
-        "Over prefixes of one FlexLAM: success, and LAFP's CPU-milliseconds a decision in brackets": union_table(
-            config, found
-        ),
+        **union_tables(config, found),
         **games_tables(config, found),
     }
     return Outcome(claims, tables, union_figures(config, found) if union else {})

@@ -170,10 +170,10 @@ def factor_claims(config: StudyConfig, found: Found) -> list[Claim]:
     return claims
 
 
-def shown(found: Found, name: str, **where: Any) -> str:
+def shown(found: Found, name: str, digits: int = 3, **where: Any) -> str:
     """A cell of a table; where nobody succeeded, no way was taken."""
     nobody = name == "up" and found.values("success", **where) and not found.values("up", **where)
-    return "nobody" if nobody else found.cell(name, **where)
+    return "nobody" if nobody else found.cell(name, digits, **where)
 
 
 def factor_table(config: StudyConfig, found: Found) -> Table:

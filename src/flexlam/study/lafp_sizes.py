@@ -89,12 +89,15 @@ def cpu_lafp() -> LafpConfig:
             fit=FitConfig(learning_rate=1e-3, weight_decay=0.01),
         ),
         pace=PaceConfig(num_decisions=25),
-        factors=LafpFactorsConfig(num_slots=(2, 8, 16)),
+        factors=LafpFactorsConfig(
+            num_slots=(2, 8, 16), num_width_seeds=5, fine_tuning=loop(500, 64, OPTIMIZER), action_weight=0.1
+        ),
         union=LafpUnionConfig(
             lam=LamRunConfig(lam=prefixes, training=loop(400, 64)),
             sequence=PolicyRunConfig(
                 policy=small_policy(dim=64, depth=2), first_context_frames=6, training=loop(300, 16)
             ),
+            num_seeds=5,
         ),
     )
 

@@ -1,5 +1,7 @@
 """LAFP over prefixes of one FlexLAM: success and time over (k, Euler steps), beside the policies that take no steps."""
 
+from collections.abc import Callable
+
 from matplotlib.axes import Axes
 
 from flexlam.report.table import Table
@@ -8,7 +10,7 @@ from flexlam.study.config import StudyConfig
 from flexlam.study.figures import curves, logarithmic, panels
 from flexlam.study.found import Found, Values
 from flexlam.study.graph import Step
-from flexlam.study.lafp_factors import MARGIN
+from flexlam.study.lafp_factors import MARGIN, shown
 from flexlam.study.lafp_methods import FLOW, REGRESSION
 from flexlam.study.pieces.deciding import pace_step, tried_policy
 from flexlam.training.latent_source import LatentSourceConfig
@@ -58,24 +60,34 @@ def union_claims(config: StudyConfig, found: Found) -> list[Claim]:
     ]
 
 
-def union_table(config: StudyConfig, found: Found) -> Table:
-    """One row a k, one column a number of steps."""
+def union_tables(config: StudyConfig, found: Found) -> dict[str, Table]:
+    """Success with LAFP's milliseconds, and which way was taken: one row a k, one column a number of steps."""
     union = config.lafp.union
 
-    def cell(k: int, number: int) -> str:
+    def success(k: int, number: int) -> str:
         success = found.cell("success", 2, part="union", method=FLOW, k=k, num_steps=number)
         return f"{success} ({found.cell('ms', 2, part='union', method=PACE, k=k, num_steps=number)})"
 
-    rows = tuple(
-        (
-            str(k),
-            *(cell(k, number) for number in union.num_steps),
-            *(found.cell("success", 2, part="union", method=method, k=k) for method in (REGRESSION, SEQUENCE)),
+    def table(name: str, drawn: Callable[[int, int], str]) -> Table:
+        rows = tuple(
+            (
+                str(k),
+                *(drawn(k, number) for number in union.num_steps),
+                *(shown(found, name, 2, part="union", method=method, k=k) for method in (REGRESSION, SEQUENCE)),
+            )
+            for k in union.prefix_lengths
         )
-        for k in union.prefix_lengths
-    )
-    header = ("k", *(f"LAFP, {number} step{'s' * (number > 1)}" for number in union.num_steps), REGRESSION, SEQUENCE)
-    return Table(header, (rows,))
+        steps = (f"LAFP, {number} step{'s' * (number > 1)}" for number in union.num_steps)
+        return Table(("k", *steps, REGRESSION, SEQUENCE), (rows,))
+
+    return {
+        "Over prefixes of one FlexLAM: success, and LAFP's CPU-milliseconds a decision in brackets": table(
+            "success", success
+        ),
+        "Over prefixes of one FlexLAM: share of the successful episodes that go up": table(
+            "up", lambda k, number: shown(found, "up", 2, part="union", method=FLOW, k=k, num_steps=number)
+        ),
+    }
 
 
 def union_figures(config: StudyConfig, found: Found) -> dict[str, str]:
