@@ -251,15 +251,16 @@ def test_where_nobody_succeeds_no_way_is_claimed() -> None:
     rows = [Measured(entry.about, [{**row, "up": None} for row in entry.rows]) for entry in found.measured]
     outcome = lafp.conclude(config, Found(rows))
     assert {claim.id for claim in outcome.claims} == CLAIMS - {"flow-goes-up", "flow-goes-down"}
-    main, factors, _ = outcome.tables.values()
+    main, factors, _, ways = outcome.tables.values()
     assert [row[2] for row in main.groups[0]] == ["nobody"] * len(METHODS)
+    assert {cell for row in ways.groups[0] for cell in row[1:]} == {"nobody"}
     assert {row[2] for group in factors.groups for row in group} == {"nobody"}
 
 
 def test_tables_and_figures_hold_every_level() -> None:
     config = five_seeds()
     outcome = lafp.conclude(config, figures(config, as_in_the_paper))
-    main, factors, union = outcome.tables.values()
+    main, factors, union, ways = outcome.tables.values()
     assert [row[0] for row in main.groups[0]] == list(METHODS)
     assert [row[-1] for row in main.groups[0]][:2] == [main.groups[0][0][-1]] * 2, "one network, two decoders"
     assert [group[0][0].split(":")[0] for group in factors.groups] == [
@@ -269,6 +270,7 @@ def test_tables_and_figures_hold_every_level() -> None:
     assert [row[0] for row in factors.groups[0]] == [f"{STEPS}: {number}" for number in (1, 3, 20)]
     assert [row[0] for row in union.groups[0]] == ["1", "4"] and union.header[-1] == SEQUENCE
     assert union.groups[0][1][2].startswith("0.96") and "(7.00" in union.groups[0][1][2], "k = 4, 3 steps"
+    assert ways.header == union.header and ways.groups[0][1][2].startswith("0.50")
     assert set(outcome.figures) == {"lafp-success.svg", "lafp-milliseconds.svg"}
     assert all("3 steps" in svg and svg.count("<svg") == 1 for svg in outcome.figures.values())
     assert lafp.conclude(config, Found([])).claims == []
