@@ -26,7 +26,6 @@ from flexlam.study.lafp_games import (
     games_steps,
     games_tables,
 )
-from flexlam.study.lafp_games_sizes import cpu_games
 from flexlam.study.lafp_methods import FLOW, REGRESSION, REGRESSION_OWN
 from flexlam.study.pieces import suites
 from flexlam.study.pieces.acting import AGENT
@@ -193,24 +192,22 @@ def test_the_table_holds_methods_baselines_and_what_was_recorded() -> None:
     assert [cell[:4] for cell in agents[METHODS.index(FLOW)][1:]] == ["0.90", "0.60", "0.75"]
 
 
-def test_games_for_two_cores_are_a_game_of_doom_and_an_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_games_for_two_cores_are_of_doom_and_an_arm(monkeypatch: pytest.MonkeyPatch) -> None:
     class Installed(GridworldSuite):
-        tasks = ("health_gathering", "reach-v3")
+        tasks = ("basic", "health_gathering", "reach-v3", "door-open-v3")
 
         def reference(self, task: str) -> Any:
             return GridworldSuite.reference(self, "grid4")
 
     monkeypatch.setattr(suites, "open_suite", lambda name: Installed())
     suites.outline.cache_clear()
-    cpu = load_profile("cpu")
-    assert not cpu.lafp.games
     try:
-        steps = games_steps(with_games(cpu_games(cpu.lafp), cpu))
+        steps = games_steps(load_profile("cpu"))
     finally:
         suites.outline.cache_clear()
     assert len(steps) == 2 * 5 * len(METHODS)
     assert {step.settings["suite"] for step in steps} == {"vizdoom", "metaworld"}
-    assert {step.settings["num_episodes"] for step in steps} == {20}
+    assert {step.settings["num_episodes"] for step in steps} == {10, 20}
     lam = steps[0].parents[1].settings["lam"]
     assert lam["num_slots"] * lam["quantizer"]["dim"] == 256 and lam["prefix_sampling"] == "full"
 

@@ -5,6 +5,7 @@ from flexlam.acting.recording import RecordingConfig
 from flexlam.data.labels import LabelBudget
 from flexlam.evaluate.returns import ReturnsConfig
 from flexlam.study.config import LafpConfig, LafpGameConfig
+from flexlam.study.pieces.models import with_steps
 from flexlam.training.cloning import CloningConfig
 from flexlam.training.lam import LamRunConfig
 
@@ -16,12 +17,12 @@ def tiny_games(two_routes: LafpConfig) -> dict[str, LafpGameConfig]:
 
 
 def cpu_games(two_routes: LafpConfig) -> dict[str, LafpGameConfig]:
-    """A game of Doom and an arm at a table, on latents of the paper's largest width: 16 slots of 16 numbers."""
+    """Two games of Doom, and an arm at a table, on latents of the paper's largest width: 16 slots of 16 numbers."""
     wide = two_routes.lam.model_copy(update={"lam": two_routes.lam.lam.model_copy(update={"num_slots": 16})})
-    cloning = CloningConfig(num_steps=600)
+    longer, cloning = with_steps(wide, 600), CloningConfig(num_steps=800)
     return {
-        "vizdoom": _game(two_routes, wide, "vizdoom", ("health_gathering",), 8000, cloning, 20),
-        "metaworld": _game(two_routes, wide, "metaworld", ("reach-v3",), 8000, cloning, 20),
+        "vizdoom": _game(two_routes, longer, "vizdoom", ("basic", "health_gathering"), 8000, cloning, 20),
+        "metaworld": _game(two_routes, longer, "metaworld", ("reach-v3", "door-open-v3"), 8000, cloning, 10),
     }
 
 

@@ -13,7 +13,7 @@ from flexlam.policy.regression import RegressionPolicy
 from flexlam.policy.trunk import TrunkConfig
 from flexlam.presets.vizdoom import small_policy
 from flexlam.study.config import DecidingConfig, LafpConfig, LafpFactorsConfig, LafpUnionConfig, PaceConfig
-from flexlam.study.lafp_games_sizes import tiny_games
+from flexlam.study.lafp_games_sizes import cpu_games, tiny_games
 from flexlam.study.pieces.models import loop
 from flexlam.training.fit import FitConfig
 from flexlam.training.lam import LamRunConfig
@@ -79,7 +79,7 @@ def cpu_lafp() -> LafpConfig:
     training = loop(1500, 128, OptimizerConfig(name="adamw", learning_rate=1e-3))
     # A decoder that shrinks what it says by a quarter never leaves the niche, so nothing is left out at random.
     network = HourglassConfig(dropout=0, input_dropout=0)
-    return LafpConfig(
+    two_routes = LafpConfig(
         recording=_two_routes(6000),
         lam=LamRunConfig(lam=whole, training=loop(400, 64)),
         flow=PolicyRunConfig(policy=FlowPolicy.Config(**small), training=training),
@@ -100,6 +100,7 @@ def cpu_lafp() -> LafpConfig:
             num_seeds=5,
         ),
     )
+    return two_routes.model_copy(update={"games": cpu_games(two_routes)})
 
 
 def _two_routes(num_frames: int) -> RecordingConfig:
