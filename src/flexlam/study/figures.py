@@ -25,13 +25,17 @@ _STYLE: Any = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
 }
+_LONG_LEGEND = 5  # entries that find room in a corner
 _COLOURS = ("#1f5fa8", "#c0392b", "#7f7f7f", "#2e8b57", "#8e6bbf", "#d98c00", "#111111")
 
 
 def panels(
     titles: Sequence[str], draw: Callable[[Axes, int], None], x_label: str, y_label: str, width: float = 2.7
 ) -> str:
-    """One axes a title, side by side with a common vertical scale, and the legend of the first; as SVG."""
+    """One axes a title, side by side with a common vertical scale; as SVG.
+
+    The legend is that of the first, and stands beside all of them where it is long: no corner is free for it.
+    """
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
         figure = Figure(figsize=(width * len(titles) + 0.4, 2.9), layout="constrained", facecolor="white")
         every = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
@@ -40,7 +44,11 @@ def panels(
             axes.set_title(title, fontsize=9, loc="left", fontweight="bold")
             axes.set_xlabel(x_label)
         every[0].set_ylabel(y_label)
-        every[0].legend(frameon=False, fontsize=8)
+        handles, labels = every[0].get_legend_handles_labels()
+        if len(labels) > _LONG_LEGEND:
+            figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
+        else:
+            every[0].legend(frameon=False, fontsize=8)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
