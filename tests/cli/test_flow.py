@@ -85,7 +85,17 @@ def test_train_tuned_policy_leaves_a_policy_and_its_translator_for_every_command
     acted = run("eval", "returns", *model, *own, "--quiet", "--baselines", "random")
     assert acted.code == 0, acted.err
     agent = Agent.load(grid.lam, tmp_path / "tuned", tmp_path / "tuned")
-    assert agent.policy.hash == new
+    assert agent.policy.hash == new and agent.rule.num_samples == 1
+    for policy, translator in ((grid.policy, tmp_path / "tuned"), (tmp_path / "tuned", grid.translator)):
+        mixed = ("--policy", policy, "--translator", translator)
+        for command in (
+            ("eval", "latency", *model, *mixed, "--quiet"),
+            ("train", "tuned-policy", *model, *mixed, "--out", tmp_path / "no"),
+            ("export", "model", grid.lam, *mixed, "--out", tmp_path / "no"),
+        ):
+            refused = run(*command)
+            assert refused.code == 2 and "was fitted to latents of policy" in refused.err, command
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_run_of_fine_tuning_that_replaces_or_lacks_its_parts_is_refused(grid: World, tmp_path: Path) -> None:

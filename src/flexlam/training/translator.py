@@ -227,7 +227,7 @@ def train_translator_by_hand(
         "labelled_heldout_episodes": sorted(store.episodes.names[episode] for episode in unseen),
     }
     run.write_json("fit.json", about)
-    save_translator(fit.model, run.model, model.hash or "", data_hash=store.content_hash)
+    _save(fit.model, run, parents)
     return run
 
 
@@ -259,8 +259,14 @@ def train_translator(
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     labels.save(run.path / "labels.parquet")
     run.write_json("fit.json", {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss})
-    save_translator(fit.model, run.model, model.hash or "", data_hash=pairs.store.content_hash)
+    _save(fit.model, run, parents)
     return run
+
+
+def _save(translator: Translator, run: RunFolder, parents: dict[str, str]) -> None:
+    """The bundle knows the policy only if it has learned from its latents."""
+    learned_from = {"policy_hash": parents["policy"]} if "policy" in parents else {}
+    save_translator(translator, run.model, parents["lam"], data_hash=parents["data"], **learned_from)
 
 
 def _parents(

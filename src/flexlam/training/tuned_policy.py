@@ -35,7 +35,7 @@ from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.pairs import SplitPairs, load_pairs
 from flexlam.training.runs import open_lam
 from flexlam.training.trackers import require_trackers
-from flexlam.translator.model import load_translator, read_hash, save_translator
+from flexlam.translator.model import load_translator, read_hash, require_policy, save_translator
 from flexlam.translator.serving import Translator
 
 KIND = "tuned-policy"
@@ -182,6 +182,7 @@ def train_tuned_policy(
     spec = require_actions(pairs.store)
     tuned = _require_frame_policy(load_policy(policy, model.hash, device), policy)
     decoder = load_translator(translator, model.hash)
+    require_policy(decoder, tuned.hash)
     if decoder.codec.spec != spec:
         raise DataError(
             f"{data} holds actions {spec}; the translator {translator} speaks {decoder.codec.spec}. Give the store "
