@@ -50,8 +50,9 @@ class Agent:
 
     `prefix_length` is k, the codes that are predicted and translated (all K by default); the rest is null-filled. The
     history always holds whole codes, so the same agent serves every k. Without a `rule` a decision takes as many draws
-    as suit the policy: one of a flow, because the continuous actions of several are averaged. `precision` is that of the
-    encoder, the larger part of a short decision: bf16 is faster where the hardware has it, and moves a code now and then.
+    as suit the policy: one of a flow, because the continuous actions of several are averaged. `precision` is that of
+    the encoder, the larger part of a short decision: bf16 is faster where the hardware has it, and moves a code now and
+    then.
     """
 
     def __init__(

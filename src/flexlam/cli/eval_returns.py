@@ -37,6 +37,8 @@ def run(prog: str, arguments: Sequence[str]) -> None:
         for clip in rollout_clips(acted, opened.pairs):
             save_clip(options.clips / f"{clip.task}.webp", clip)
     print(returns_table(acted.results).to_text())
+    if "markov" in settings.baselines and "markov" not in acted.results["tasks"][0]["baselines"]:
+        print("\nWithout the baseline markov, which needs actions of a single choice.")
     comparisons = return_comparisons_table(acted.results)
     if comparisons:
         print(f"\n{comparisons.to_text()}")

@@ -23,7 +23,15 @@ from flexlam.core.progress import progress
 from flexlam.data.store import FrameStore
 from flexlam.envs.base import Reference, Suite, open_suite
 from flexlam.envs.overlay import OverlayConfig, with_overlays
-from flexlam.evaluate.contenders import BLIND, CLONES, ContenderConfig, Contenders, constant_actions, train_contenders
+from flexlam.evaluate.contenders import (
+    BLIND,
+    CLONES,
+    ContenderConfig,
+    Contenders,
+    constant_actions,
+    train_contenders,
+    usual_baselines,
+)
 from flexlam.evaluate.prefix_lengths import check_prefix_lengths
 from flexlam.lam.model import LatentActionModel
 from flexlam.metrics.intervals import estimate, paired_difference
@@ -42,8 +50,8 @@ class ReturnsConfig(ContenderConfig):
     """Settings of a measurement of returns."""
 
     suite: str = "vizdoom"
-    """Where to act: vizdoom, gridworld, two-routes, dm_control:TASK, metaworld, procgen (or one of their tasks alone, say
-    procgen:maze), or gymnasium:ID for what is registered with Gymnasium."""
+    """Where to act: vizdoom, gridworld, two-routes, dm_control:TASK, metaworld, procgen (or one of their tasks alone,
+    say procgen:maze), or gymnasium:ID for what is registered with Gymnasium."""
     overlays: tuple[component(OverlayConfig), ...] = ()  # type: ignore[valid-type]
     """Exogenous nuisance over the frames: what the recording had."""
     tasks: tuple[str, ...] = ()
@@ -80,6 +88,7 @@ class Acted:
 def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsConfig, policy: Policy) -> Acted:
     """Returns of the agent at every k and of every baseline, in each task, on episodes that nothing else has met.
 
+    The baseline "markov" is left out by itself where actions are no single choice and nobody has chosen the baselines.
     Labels come from training episodes of the data; the best constant and the rule are chosen on validation episodes.
 
     Raises:
@@ -90,6 +99,7 @@ def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsCo
     suite = with_overlays(open_suite(config.suite), config.overlays, config.seed)
     tasks = _check_tasks(config, suite, pairs)
     lengths = check_prefix_lengths(config.prefix_lengths, lam.num_slots)
+    config = config.model_copy(update={"baselines": usual_baselines(config, require_actions(pairs.store))})
     contenders = train_contenders(lam, policy, pairs, config)
     if config.candidate_rules:
         rule = choose_rule(contenders, suite, tasks, max(lengths), config)

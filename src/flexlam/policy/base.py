@@ -57,8 +57,8 @@ class Policy(Protocol):
     nested: ClassVar[bool]
     """Whether a prefix of a draw is a draw of that prefix; otherwise k has to be known beforehand."""
     usual_samples: ClassVar[int]
-    """Draws of a decision where nobody says how many. The agent averages over draws, which is no decision where they are
-    different ways to act: then it is one."""
+    """Draws of a decision where nobody says how many. The agent averages over draws, which is no decision where they
+    are different ways to act: then it is one."""
     frame_shape: tuple[int, int, int]
     num_slots: int
     codebook_size: int
