@@ -238,7 +238,7 @@ def test_labels_written_by_hand_teach_a_tuned_policy_where_nothing_else_is_known
     again = tune(start, tmp_path / "again", config, policy=run.path, translator=run.path, data=bare.path)
     assert (again.path / "labels.csv").exists(), "a tuned pair can be tuned on"
     with pytest.raises(DataError, match="there is no episode"):
-        other = square_store(tmp_path / "other", num_episodes=4, spec=None)
+        other = square_store(tmp_path / "other", num_episodes=3, spec=None)
         tune(start, tmp_path / "no", config, translator=tmp_path / "translator", data=other.path)
 
 
