@@ -30,7 +30,8 @@ class DrawRule(Config):
     """How a decision is drawn from its distributions: one rule for every method that is compared."""
 
     num_samples: int = Field(default=8, ge=1)
-    """Latent actions drawn for a decision; the translator's scores are averaged over them."""
+    """Latent actions drawn for a decision; the translator's scores, and continuous actions, are averaged over them:
+    take one draw of a flow, where the mean of several ways to act may be none of them."""
     codes: Literal["sample", "best"] = "sample"
     """Draw latent actions from the policy's distribution, or take the best one: the most likely code slot by slot (of a
     sequence model), or what grows from the middle of the noise (of a flow)."""
@@ -103,7 +104,8 @@ class Agent:
     ) -> Self:
         """An agent from the run folders (or bundles) of its three parts.
 
-        A shared model (flexlam export model), a folder or hf://OWNER/NAME, may hold the other two.
+        A shared model (flexlam export model), a folder or hf://OWNER/NAME, may hold the other two. Without a `rule` it
+        draws as suits the policy.
 
         Raises:
             CheckpointError: one is missing, unfinished or damaged, or they do not belong together.

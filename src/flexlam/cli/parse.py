@@ -99,7 +99,8 @@ def _parse(
         raise ConfigError(_explain(error, "", prog, typed)) from None
     except SystemExit as stop:
         # tyro leaves while handling its own error, which it raised while handling pydantic's or Python's.
-        refused, where = getattr(stop.__context__, "__context__", None), getattr(stop.__context__, "arg", "")
+        refused: Any = getattr(stop.__context__, "__context__", None)
+        where: Any = getattr(stop.__context__, "arg", "")
         if isinstance(refused, ValidationError):
             raise ConfigError(_explain(refused, str(where), prog, typed)) from None
         number = _NUMBERS.get(getattr(getattr(where, "lowered", None), "metavar", "").split("|")[0])

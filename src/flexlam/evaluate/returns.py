@@ -310,14 +310,14 @@ def _check_tasks(config: ReturnsConfig, suite: Suite, pairs: SplitPairs) -> tupl
     for task in tasks:
         if task not in suite.tasks or task not in pairs.store.tasks:
             both = set(suite.tasks) & set(pairs.store.tasks)
-            there = (
+            hint = (
                 f"{did_you_mean(task, both)} (--tasks)"
                 if both
                 else f"The suite has {', '.join(sorted(suite.tasks))}; the data hold {', '.join(pairs.store.tasks)}. "
                 "Give the suite in which the data were recorded (--suite)."
             )
             raise ConfigError(
-                f"There is no task {task!r} in both the suite {config.suite} and the data {pairs.store.path}. {there}"
+                f"There is no task {task!r} in both the suite {config.suite} and the data {pairs.store.path}. {hint}"
             )
     there = suite.action_spec, tuple(suite.frame_shape)
     recorded = require_actions(pairs.store), tuple(pairs.store.frame_shape)
