@@ -12,9 +12,9 @@ from torch import Tensor
 from flexlam.core.action import ActionSpec
 from flexlam.core.errors import DataError
 from flexlam.core.files import write_bytes
-from flexlam.data.label_file import SUFFIXES, ActionLabels, read_labels
+from flexlam.data.label_file import SUFFIXES, read_labels
 from flexlam.data.labels import LabelSet, is_label_set
-from flexlam.data.location import Location, located, read_bytes
+from flexlam.data.location import Location, read_bytes
 from flexlam.data.store import FrameStore
 from flexlam.data.transitions import TransitionIndex
 from flexlam.training.labelled import require_actions
@@ -88,8 +88,8 @@ def labels_of(translator: Path, pairs: SplitPairs, config: PairConfig) -> Taught
         )
     if is_label_set(found):
         return TaughtLabels.drawn(LabelSet.load(found, pairs.train), pairs)
-    file, index = located(str(found)), whole_index(pairs.store, config)
-    labels: ActionLabels = read_labels(file, pairs.store, index)
+    index = whole_index(pairs.store, config)
+    labels = read_labels(found, pairs.store, index)
     action = torch.from_numpy(labels.actions)
     nothing = torch.full_like(action, float("nan"))
-    return TaughtLabels(index, labels.rows, action, nothing, labels.spec, lambda folder: keep_label_file(file, folder))
+    return TaughtLabels(index, labels.rows, action, nothing, labels.spec, lambda folder: keep_label_file(found, folder))
