@@ -1,15 +1,19 @@
 """The agent does not care which policy it has: flow and regression act as the sequence model does."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from flexlam.acting.agent import Agent, DrawRule
 from flexlam.acting.rollout import Arena
+from flexlam.core.errors import CheckpointError
 from flexlam.core.run_folder import RunFolder
 from flexlam.core.seeding import seeded_torch
 from flexlam.envs.gridworld import GridworldSuite
 from flexlam.lam.model import LatentActionModel
+from flexlam.policy.autoregressive import SequenceModel
 from flexlam.policy.flow import FlowPolicy
 from flexlam.policy.frames import FramePolicy
 from flexlam.policy.regression import RegressionPolicy
@@ -135,6 +139,26 @@ def test_past_codes_are_not_computed_for_who_does_not_read_them(
     agent.reset()
     agent.act(video(0)[0])
     assert parts == ["prepare", "encode", "context", "generate", "fill", "translate"]
+
+
+def test_a_rule_that_nobody_gave_suits_the_policy(lam: LatentActionModel, flow: FramePolicy) -> None:
+    for policy in (flow, frame_policy(lam, RegressionPolicy)):
+        assert Agent(lam, policy, speaking(lam)).rule == DrawRule(num_samples=1)
+    assert DrawRule(num_samples=SequenceModel.usual_samples) == DrawRule(), "a sequence model's is as it was"
+    assert Agent(lam, flow, speaking(lam), rule=DrawRule()).rule.num_samples == 8, "what is asked for is done"
+
+
+def test_a_translator_of_other_latents_is_refused(
+    learned: RunFolder, lam: LatentActionModel, flow: FramePolicy, tmp_path: Path
+) -> None:
+    own = flow.save_pretrained(tmp_path / "policy")
+    frame_policy(lam, FlowPolicy).save_pretrained(tmp_path / "other")
+    save_translator(speaking(lam), tmp_path / "tuned", lam.hash or "", policy_hash=own)
+    save_translator(speaking(lam), tmp_path / "inferred", lam.hash or "")
+    for policy, translator in (("policy", "tuned"), ("policy", "inferred"), ("other", "inferred")):
+        Agent.load(learned.path, tmp_path / policy, tmp_path / translator, device="cpu")
+    with pytest.raises(CheckpointError, match=f"fitted to latents of policy {own}.*flexlam train translator"):
+        Agent.load(learned.path, tmp_path / "other", tmp_path / "tuned", device="cpu")
 
 
 def test_an_agent_is_loaded_with_whichever_policy_lies_there(

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from command_line import LAM_SETTINGS, World
 from command_line import run_command as run
 from flexlam.acting.agent import Agent
+from flexlam.core.checkpoint import copy_bundle
+from flexlam.core.files import file_hash
 from flexlam.lam.model import LatentActionModel
 from flexlam.policy.model import load_policy
 
@@ -62,6 +65,7 @@ def test_train_translator_takes_the_policys_latents_and_tells_the_misalignment(g
     assert unused.code == 2 and "Leave --policy out" in unused.err
     wrong = run(*arguments, "--latents.source", "interpolated", "--policy", grid.regression)
     assert wrong.code == 2 and "a flow alone can do" in wrong.err and not (tmp_path / "no").exists()
+    assert "train policy PRESET --policy.name flow" in wrong.err
 
 
 def test_train_tuned_policy_leaves_a_policy_and_its_translator_for_every_command(grid: World, tmp_path: Path) -> None:
@@ -85,7 +89,39 @@ def test_train_tuned_policy_leaves_a_policy_and_its_translator_for_every_command
     acted = run("eval", "returns", *model, *own, "--quiet", "--baselines", "random")
     assert acted.code == 0, acted.err
     agent = Agent.load(grid.lam, tmp_path / "tuned", tmp_path / "tuned")
-    assert agent.policy.hash == new
+    assert agent.policy.hash == new and agent.rule.num_samples == 1
+    for policy, translator in ((grid.policy, tmp_path / "tuned"), (tmp_path / "tuned", grid.translator)):
+        mixed = ("--policy", policy, "--translator", translator)
+        for command in (
+            ("eval", "latency", *model, *mixed, "--quiet"),
+            ("train", "tuned-policy", *model, *mixed, "--out", tmp_path / "no"),
+            ("export", "model", grid.lam, *mixed, "--out", tmp_path / "no"),
+        ):
+            refused = run(*command)
+            assert refused.code == 2 and "was fitted to latents of policy" in refused.err, command
+    assert not (tmp_path / "no").exists()
+
+
+def test_fine_tuning_takes_the_translators_labels_or_those_of_a_budget(grid: World, tmp_path: Path) -> None:
+    tune = ("train", "tuned-policy", "flow-tiny", "--lam", grid.lam, "--data", grid.store, "--training.num-steps", 2)
+    start = (*tune, "--policy", grid.policy, "--translator")
+    said = run(*start, grid.translator, "--out", tmp_path / "own")
+    assert said.code == 0, said.err
+    assert file_hash(tmp_path / "own" / "labels.parquet") == file_hash(grid.translator / "labels.parquet")
+    said = run(*start, grid.translator, "--out", tmp_path / "five", "--labels.count", 5, "--draw", 1)
+    assert said.code == 0, said.err
+    assert pq.read_table(tmp_path / "five" / "labels.parquet").num_rows == 5
+    for words, told in (
+        (("--draw", 1), "give one of these, or no draw"),
+        (("--labels.task", "grid4"), "exactly one of count and fraction"),
+        (("--labels.coun", 5), "--labels.coun"),
+    ):
+        refused = run(*start, grid.translator, "--out", tmp_path / "no", *words)
+        assert refused.code == 2 and told in refused.err, words
+    copy_bundle(grid.translator / "model", tmp_path / "bare" / "translator")
+    bare = run(*start, tmp_path / "bare" / "translator", "--out", tmp_path / "no")
+    assert bare.code == 2 and "No labels lie beside the translator" in bare.err and "--labels.count" in bare.err
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_run_of_fine_tuning_that_replaces_or_lacks_its_parts_is_refused(grid: World, tmp_path: Path) -> None:
@@ -110,7 +146,10 @@ def test_eval_returns_plays_with_as_many_steps_as_asked_for(grid: World, tmp_pat
     usual = run(*arguments, "--steps", 3, "--quiet", "--baselines", "random", "--latents.source", "sampled")
     assert usual.code == 0, usual.err
     none = run(*arguments, "--steps", 0)
-    assert none.code == 2 and "num-steps" in none.err
+    assert none.code == 2 and "--steps: got 0" in none.err, "as it was typed"
+    assert "--rule.num-steps: got 0" in run(*arguments, "--rule.num-steps", 0).err
+    for words in (("--steps", "three"), ("--steps=three",)):
+        assert "--steps: expected a whole number; got 'three'." in run(*arguments, *words).err
 
 
 def test_eval_latency_and_alignment_work_with_a_flow(grid: World, tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def test_objectives(name: str, moves: bool) -> None:
 def test_policies(name: str) -> None:
     policy_class = look_up("policy", name)
     assert all(type(getattr(policy_class, flag)) is bool for flag in ("reads_codes", "draws", "nested"))
+    assert policy_class.usual_samples >= 1
     kinds = [look_up("policy", other).kind for other in of_kind("policy")]
     assert kinds.count(policy_class.kind) == 1, "its bundles are told apart from the others'"
     for method in ("decider", "random_numbers", "save_pretrained", "from_pretrained"):

@@ -134,12 +134,15 @@ def test_new_output_folder_refuses_a_used_one(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     new_output_folder(tmp_path / "run", overwrite=False)
     (tmp_path / "run" / "x").write_text("1")
-    with pytest.raises(OutputError, match=r"--overwrite.*--resume"):
+    with pytest.raises(OutputError, match="--overwrite") as refused:
         new_output_folder(tmp_path / "run", overwrite=False)
+    assert "--resume" not in str(refused.value), "no run lies there"
     with pytest.raises(OutputError, match="flexlam did not write"):
         new_output_folder(tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "x").exists()
     (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"--overwrite.*--resume"):
+        new_output_folder(tmp_path / "run", overwrite=False)
     new_output_folder(tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "x").exists()
     assert not list(tmp_path.glob("*.probe")) and not list(tmp_path.glob(".*"))

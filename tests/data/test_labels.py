@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flexlam.core.errors import ConfigError, DataError
-from flexlam.data.labels import LabelBudget, LabelSet, choose_labels
+from flexlam.data.labels import LabelBudget, LabelSet, choose_labels, is_label_set
 from flexlam.data.transitions import TransitionIndex
 
 
@@ -78,6 +78,10 @@ def test_labels_are_saved_and_found_again(tmp_path, data):
     store, index = data
     labels = choose_labels(index, store, LabelBudget(count=12, task="a"), 5, 2)
     labels.save(tmp_path / "labels.parquet")
+    pq.write_table(pq.read_table(tmp_path / "labels.parquet").replace_schema_metadata(), tmp_path / "by-hand.parquet")
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
+    assert is_label_set(tmp_path / "labels.parquet")
+    assert not any(is_label_set(tmp_path / name) for name in ("by-hand.parquet", "damaged.parquet", "labels.csv"))
     columns = pq.read_table(tmp_path / "labels.parquet").column_names
     assert columns == ["episode", "step", "action_0"]
     again = LabelSet.load(tmp_path / "labels.parquet", index)

@@ -9,10 +9,19 @@ import torch
 from flexlam.acting.agent import Agent, DrawRule
 from flexlam.acting.baselines import CloningActor
 from flexlam.acting.rollout import Arena
+from flexlam.core.action import ActionSpec
 from flexlam.core.errors import ConfigError, DataError
 from flexlam.data.labels import LabelBudget
 from flexlam.evaluate import contenders
-from flexlam.evaluate.contenders import BLIND, CLONES, ContenderConfig, Contenders, constant_actions, train_contenders
+from flexlam.evaluate.contenders import (
+    BLIND,
+    CLONES,
+    ContenderConfig,
+    Contenders,
+    constant_actions,
+    train_contenders,
+    usual_baselines,
+)
 from flexlam.policy.cloning import CloningPolicy
 from flexlam.training.cloning import CloningConfig
 from flexlam.training.pairs import PairConfig, load_pairs
@@ -141,8 +150,13 @@ def test_a_markov_chain_that_cannot_be_is_refused_before_anything_is_trained(
 ) -> None:
     parts = random_parts(square_store(tmp_path_factory.mktemp("continuous"), 6, 10, CONTINUOUS).path)
     monkeypatch.setattr(contenders, "fit_translator", lambda *a: pytest.fail("trained before it was refused"))
-    with pytest.raises(ConfigError, match=r'single choice.*"markov" out'):
+    with pytest.raises(ConfigError, match=r'single choice.*"markov" out of the baselines.*--baselines random'):
         train(parts)
+    chosen = ContenderConfig(baselines=("random", "markov"))
+    assert usual_baselines(chosen, CONTINUOUS) == chosen.baselines, "what is asked for is not dropped"
+    default = ContenderConfig()
+    assert set(default.baselines) - set(usual_baselines(default, CONTINUOUS)) == {"markov"}
+    assert usual_baselines(default, ActionSpec(num_choices=(5,))) == default.baselines
 
 
 def test_what_cannot_be_learned_from_is_refused(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> None:

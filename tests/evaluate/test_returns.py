@@ -22,12 +22,15 @@ from flexlam.envs.base import Step
 from flexlam.envs.overlay import Flicker
 from flexlam.evaluate import returns
 from flexlam.evaluate.contenders import BLIND, Contenders, train_contenders
-from flexlam.evaluate.returns import Acted, ReturnsConfig, choose_rule, measure_returns, recorded_returns
+from flexlam.evaluate.returns import Acted, ReturnsConfig, averages_ways, choose_rule, measure_returns, recorded_returns
 from flexlam.policy.cloning import CloningPolicy
+from flexlam.policy.flow import FlowPolicy
+from flexlam.policy.regression import RegressionPolicy
 from flexlam.report.inputs import Returns
 from flexlam.report.returns import return_comparisons_table, returns_table
 from flexlam.training.cloning import CloningConfig
 from recorded_square import Parts, random_parts, record_squares
+from small_spaces import frame_policy
 from square_world import SquareGame, SquareSuite
 from tiny import FIT
 
@@ -340,8 +343,24 @@ def test_a_task_that_is_not_there_is_refused(
         tasks = ("short",)
 
     monkeypatch.setattr(returns, "open_suite", lambda name: Less())
-    with pytest.raises(ConfigError, match="no task 'long' in both"):
+    with pytest.raises(ConfigError, match=r"no task 'long' in both.*Known: short\. \(--tasks\)"):
         measure(parts)
+
+    class Elsewhere(SquareSuite):
+        tasks = ("far", "away")
+
+    monkeypatch.setattr(returns, "open_suite", lambda name: Elsewhere())
+    with pytest.raises(ConfigError, match=r"The suite has away, far; the data hold .*long.*\(--suite\)"):
+        measure(parts)
+
+
+def test_a_rule_that_averages_ways_is_told_of() -> None:
+    one, many = ActionSpec(num_choices=(5,)), ActionSpec(num_continuous=2)
+    eight = DrawRule()
+    assert averages_ways(frame_policy(FlowPolicy), many, eight)
+    assert not averages_ways(frame_policy(RegressionPolicy), many, eight), "nothing is drawn"
+    for spec, rule in ((one, eight), (None, eight), (many, DrawRule(num_samples=1)), (many, DrawRule(codes="best"))):
+        assert not averages_ways(frame_policy(FlowPolicy), spec, rule)
 
 
 def test_actions_or_frames_that_differ_are_refused(

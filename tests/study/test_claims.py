@@ -52,7 +52,7 @@ def test_a_one_sided_claim(values: list[float], verdict: str) -> None:
     assert below("id", "lower", effect(values)).verdict == verdict
     mirrored = above("id", "higher", effect([-value for value in values]))
     assert mirrored.verdict == verdict
-    assert ("seeds, 5 are needed" in mirrored.reason) == (verdict == "inconclusive" and len(values) < 5)
+    assert ("of the 5 seeds needed" in mirrored.reason) == (verdict == "inconclusive" and len(values) < 5)
     assert ("holds 0" in mirrored.reason) == (verdict == "inconclusive" and len(values) == 5)
     assert mirrored.effect == pytest.approx(-np.mean(values))
 

@@ -28,7 +28,7 @@ from flexlam.training.frame_policy import space_of
 from flexlam.training.lam import train_lam
 from flexlam.training.pairs import PairConfig, load_pairs
 from flexlam.training.policy import PolicyRunConfig, train_policy
-from flexlam.training.translator import TranslatorRunConfig, train_translator
+from flexlam.training.translator import TranslatorRunConfig, train_translator, train_translator_by_hand
 from flexlam.training.tuned_policy import (
     TunedPolicyConfig,
     TunedPolicyStage,
@@ -193,7 +193,7 @@ def test_what_cannot_be_tuned_is_refused(
     with pytest.raises(CheckpointError, match="predicts the codes of model"):
         tune(start, tmp_path / "tuned", lam=tmp_path / "other")
     bare = square_store(tmp_path / "bare", num_episodes=8, spec=None)
-    with pytest.raises(DataError, match="holds no actions"):
+    with pytest.raises(DataError, match="has no actions"):
         tune(start, tmp_path / "tuned", data=bare.path)
     choices = square_store(tmp_path / "choices", num_episodes=8, spec=ActionSpec(num_choices=(5, 2)))
     with pytest.raises(DataError, match="whose labels it was fitted to"):
@@ -219,6 +219,27 @@ def test_every_k_is_one_of_the_model_and_of_the_translator(start: dict[str, Path
     for served, sampling in (((1, 2), "full"), ((0,), "uniform")):
         with pytest.raises(ConfigError, match="none of these above 0"):
             weights(served, sampling)
+
+
+def test_labels_written_by_hand_teach_a_tuned_policy_where_nothing_else_is_known(
+    start: dict[str, Path], telling: FrameStore, tmp_path: Path
+) -> None:
+    bare = square_store(tmp_path / "bare", num_episodes=16, spec=None)
+    names = [bare.episodes.names[number] for number in (0, 1, 2, 3)]
+    lines = [f"{name},{frame},{'up' if frame % 2 else 'down'}" for name in names for frame in (2, 5)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,frame,action", *lines]) + "\n")
+    train_translator_by_hand(
+        TranslatorRunConfig(fit=FIT), start["lam"], bare.path, tmp_path / "labels.csv", tmp_path / "translator"
+    )
+    config = TunedPolicyConfig(training=loop(2, batch_size=4))
+    run = tune(start, tmp_path / "tuned", config, translator=tmp_path / "translator", data=bare.path)
+    assert (run.path / "labels.csv").read_bytes() == (tmp_path / "labels.csv").read_bytes()
+    assert not any("validation/loss" in row for row in run.metrics())
+    again = tune(start, tmp_path / "again", config, policy=run.path, translator=run.path, data=bare.path)
+    assert (again.path / "labels.csv").exists(), "a tuned pair can be tuned on"
+    with pytest.raises(DataError, match="there is no episode"):
+        other = square_store(tmp_path / "other", num_episodes=3, spec=None)
+        tune(start, tmp_path / "no", config, translator=tmp_path / "translator", data=other.path)
 
 
 def test_fewer_labels_than_a_batch_are_all_of_them(start: dict[str, Path], telling: FrameStore, tmp_path: Path) -> None:

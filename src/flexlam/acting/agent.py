@@ -22,7 +22,7 @@ from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import frames_to_images, thumbnails
 from flexlam.policy.base import Policy
 from flexlam.policy.model import load_policy
-from flexlam.translator.model import load_translator
+from flexlam.translator.model import load_translator, require_policy
 from flexlam.translator.serving import Translator
 
 
@@ -30,7 +30,8 @@ class DrawRule(Config):
     """How a decision is drawn from its distributions: one rule for every method that is compared."""
 
     num_samples: int = Field(default=8, ge=1)
-    """Latent actions drawn for a decision; the translator's scores are averaged over them."""
+    """Latent actions drawn for a decision; the translator's scores, and continuous actions, are averaged over them:
+    take one draw of a flow, where the mean of several ways to act may be none of them."""
     codes: Literal["sample", "best"] = "sample"
     """Draw latent actions from the policy's distribution, or take the best one: the most likely code slot by slot (of a
     sequence model), or what grows from the middle of the noise (of a flow)."""
@@ -49,8 +50,10 @@ class Agent:
     """Acts in one environment or, in one forward pass a step, in many.
 
     `prefix_length` is k, the codes that are predicted and translated (all K by default); the rest is null-filled. The
-    history always holds whole codes, so the same agent serves every k. `precision` is that of the encoder, the larger
-    part of a short decision: bf16 is faster where the hardware has it, and moves a code now and then.
+    history always holds whole codes, so the same agent serves every k. Without a `rule` a decision takes as many draws
+    as suit the policy: one of a flow, because the continuous actions of several are averaged. `precision` is that of
+    the encoder, the larger part of a short decision: bf16 is faster where the hardware has it, and moves a code now and
+    then.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Agent:
         policy: Policy,
         translator: Translator,
         prefix_length: int | None = None,
-        rule: DrawRule = DrawRule(),  # noqa: B008 - settings are immutable
+        rule: DrawRule | None = None,
         num_environments: int = 1,
         precision: Precision = "fp32",
     ) -> None:
@@ -72,6 +75,7 @@ class Agent:
             raise ConfigError(f"num_environments is {num_environments}; give 1 or more.")
         self.lam, self.policy, self.translator = lam.eval(), policy, translator.to(lam.device).eval()
         policy.eval()
+        rule = DrawRule(num_samples=policy.usual_samples) if rule is None else rule
         self.prefix_length, self.rule, self.num_environments = k, rule, num_environments
         self.action_spec: ActionSpec = translator.codec.spec
         self._precision = choose_precision(precision, lam.device)
@@ -94,13 +98,14 @@ class Agent:
         policy: str | Path | None = None,
         translator: str | Path | None = None,
         prefix_length: int | None = None,
-        rule: DrawRule = DrawRule(),  # noqa: B008 - settings are immutable
+        rule: DrawRule | None = None,
         num_environments: int = 1,
         device: Device = "auto",
     ) -> Self:
         """An agent from the run folders (or bundles) of its three parts.
 
-        A shared model (flexlam export model), a folder or hf://OWNER/NAME, may hold the other two.
+        A shared model (flexlam export model), a folder or hf://OWNER/NAME, may hold the other two. Without a `rule` it
+        draws as suits the policy.
 
         Raises:
             CheckpointError: one is missing, unfinished or damaged, or they do not belong together.
@@ -231,7 +236,8 @@ def _check_parts(lam: LatentActionModel, policy: Policy, translator: Translator)
     """Refuse parts that do not belong together.
 
     Raises:
-        CheckpointError: the policy predicts other codes, or frames or slots differ.
+        CheckpointError: the policy predicts other codes, the translator has learned from the latents of another policy,
+            or frames or slots differ.
     """
     ours = (lam.num_slots, lam.quantizer.codebook_size, tuple(lam.frame_shape))
     theirs = (policy.num_slots, policy.codebook_size, tuple(policy.frame_shape))
@@ -242,3 +248,4 @@ def _check_parts(lam: LatentActionModel, policy: Policy, translator: Translator)
             f"frames {theirs[2]}; the translator reads {translator.num_slots} slots. Train policy and translator on "
             "this model (flexlam train policy, flexlam train translator)."
         )
+    require_policy(translator, policy.hash)

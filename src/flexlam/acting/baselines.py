@@ -218,16 +218,22 @@ def recorded_actions(store: FrameStore, index: TransitionIndex, task: str) -> tu
     return before, store.actions[index.first[rows]]
 
 
+def is_single_choice(spec: ActionSpec) -> bool:
+    """Whether an action is one choice and nothing else."""
+    return len(spec.num_choices) == 1 and not spec.num_continuous
+
+
 def require_single_choice(spec: ActionSpec) -> None:
     """Refuse actions of which no Markov chain is made.
 
     Raises:
         ConfigError: an action is not a single choice.
     """
-    if len(spec.num_choices) != 1 or spec.num_continuous:
+    if not is_single_choice(spec):
         raise ConfigError(
             f"A Markov chain needs actions of a single choice; these have {len(spec.num_choices)} choices and "
-            f'{spec.num_continuous} continuous values. Leave the control "markov" out (of `baselines`).'
+            f'{spec.num_continuous} continuous values. Leave "markov" out of the baselines: name the others, say '
+            "--baselines random constant marginal cloning_same_labels."
         )
 
 

@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar, get_args
 
 import tyro
 from pydantic import ValidationError
@@ -23,6 +25,8 @@ _SHORT = {
     "rule": {"--steps": "--rule.num-steps"},
 }
 """Settings of a group that may go by a short name, where a verb has that group once."""
+_NUMBERS = {"INT": "a whole number", "FLOAT": "a number"}
+"""What tyro calls a value, in words."""
 
 
 def parse_options(options: type[Options], prog: str, arguments: Sequence[str]) -> Options:
@@ -60,46 +64,68 @@ def parse_with_settings(
     """
     groups = (short for group, short in _SHORT.items() if group in type(default).model_fields)
     known = {short: flag for group in groups for short, flag in group.items()}
-    words = (argument.partition("=") for argument in arguments)
+    words = [argument.partition("=") for argument in arguments]
     arguments = [known.get(flag, flag) + equals + value for flag, equals, value in words]
-    default = _with_components(default, arguments)
+    default = _with_components(_with_groups(default, arguments), arguments)
     fields = [
         ("options", Annotated[options, tyro.conf.arg(name="")], dataclasses.field()),
         ("settings", Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default)),
     ]
     both = dataclasses.make_dataclass("Arguments", fields)
-    parsed: Any = _parse(both, prog, arguments, about)
+    typed = {flag: short for short, flag in known.items() if any(word == short for word, _, _ in words)}
+    parsed: Any = _parse(both, prog, arguments, about, typed)
     _check(parsed.options)
     # Validated once more: overrides were checked field by field, rules between fields were not.
     return parsed.options, type(default).parse(parsed.settings.model_dump(), where="the command line")
 
 
-def _parse(what: type, prog: str, arguments: Sequence[str], description: str | None = None) -> Any:
-    """What tyro makes of the arguments. A refused value is told in our words instead of pydantic's."""
+def _parse(
+    what: type,
+    prog: str,
+    arguments: Sequence[str],
+    description: str | None = None,
+    typed: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """What tyro makes of the arguments. A refused value is told in our words instead of pydantic's or Python's.
+
+    `typed` has the short names under which options were given.
+    """
     said = io.StringIO()
     marks = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(what, prog=prog, description=description, args=list(arguments), config=marks)
     except ValidationError as error:  # of settings that stand in no group
-        raise ConfigError(_explain(error, "", prog)) from None
+        raise ConfigError(_explain(error, "", prog, typed)) from None
     except SystemExit as stop:
-        # tyro leaves while handling its own error, which it raised while handling pydantic's.
-        refused = getattr(stop.__context__, "__context__", None)
+        # tyro leaves while handling its own error, which it raised while handling pydantic's or Python's.
+        refused: Any = getattr(stop.__context__, "__context__", None)
+        where: Any = getattr(stop.__context__, "arg", "")
         if isinstance(refused, ValidationError):
-            group = str(getattr(stop.__context__, "arg", ""))
-            raise ConfigError(_explain(refused, group, prog)) from None
+            raise ConfigError(_explain(refused, str(where), prog, typed)) from None
+        number = _NUMBERS.get(getattr(getattr(where, "lowered", None), "metavar", "").split("|")[0])
+        if isinstance(refused, ValueError) and number is not None:
+            flag = where.lowered.name_or_flags[-1]
+            raise ConfigError(f"{typed.get(flag, flag)}: expected {number}; {_got(flag, arguments)}.") from None
         print(said.getvalue(), end="", file=sys.stderr)
         raise
 
 
-def _explain(error: ValidationError, group: str, prog: str) -> str:
+def _got(flag: str, arguments: Sequence[str]) -> str:
+    """The value that an option was given, in words."""
+    given = [value for word, value in itertools.pairwise(arguments) if word == flag]
+    given += [argument.removeprefix(f"{flag}=") for argument in arguments if argument.startswith(f"{flag}=")]
+    return f"got {given[-1]!r}" if given else "got something else"
+
+
+def _explain(error: ValidationError, group: str, prog: str, typed: Mapping[str, str]) -> str:
     lines = []
     for item in error.errors(include_url=False):
         words = [*group.split(".")[1:], *(part for part in item["loc"] if isinstance(part, str))]
         got = "" if isinstance(item["input"], dict) else f" got {item['input']!r};"
         message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        lines.append(f"--{'.'.join(words).replace('_', '-')}:{got} {message}.")
+        flag = f"--{'.'.join(words).replace('_', '-')}"
+        lines.append(f"{typed.get(flag, flag)}:{got} {message}." if words else f"{message}.")
     return "\n".join([*lines, f"All settings: {prog} --help"])
 
 
@@ -121,6 +147,29 @@ def _check(options: Any) -> None:
         source: Path | str | None = getattr(options, name, None)
         if out and source and "://" not in str(source) and Path(source).resolve().is_relative_to(out.resolve()):
             raise OutputError(f"The output {out} would replace {source}, which is read. Choose another --out folder.")
+
+
+def _with_groups(config: Config, arguments: Sequence[str]) -> Config:
+    """The settings with every group that is None begun of which an option names a setting (`--labels.count`)."""
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--"):
+            config = _with_group(config, flag.removeprefix("--").replace("-", "_").split("."))
+    return config
+
+
+def _with_group(config: Config, path: list[str]) -> Config:
+    name, *rest = path
+    if not rest or name not in type(config).model_fields:
+        return config
+    inner = getattr(config, name)
+    if inner is None:
+        kinds = get_args(type(config).model_fields[name].annotation)
+        group = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)), None)
+        if group is None or any(field.is_required() for field in group.model_fields.values()):
+            return config  # tyro tells that there is no such setting
+        inner = group.model_construct()  # checked with what the options say of it
+    return config.model_copy(update={name: _with_group(inner, rest)}) if isinstance(inner, Config) else config
 
 
 def _with_components(config: Config, arguments: Sequence[str]) -> Config:

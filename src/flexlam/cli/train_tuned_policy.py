@@ -10,16 +10,19 @@ from flexlam.cli.parse import parse_with_preset
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTunedPolicy(ResumableOutput):
-    """Go on training a flow or regression policy together with its translator, on a few labels (a new pair of both)."""
+    """Go on training a flow or regression policy together with its translator on the translator's labels (a new pair).
+
+    For other labels give --labels.count or --labels.fraction.
+    """
 
     lam: Path
     """Run folder of the latent action model (flexlam train lam or joint)."""
     policy: Path
     """Run folder of the policy to start from (flexlam train policy --policy.name flow or regression)."""
     translator: Path
-    """Run folder of the translator to start from (flexlam train translator)."""
+    """Run folder of the translator to start from (flexlam train translator); its labels lie there, too."""
     data: Path
-    """Frame store with actions; the labels are drawn from its training episodes."""
+    """Frame store that the labels belong to."""
 
 
 def run(prog: str, arguments: Sequence[str]) -> None:
@@ -32,6 +35,7 @@ def run(prog: str, arguments: Sequence[str]) -> None:
     done = train_tuned_policy(settings, *start, options.data, options.out, options.overwrite, options.resume)
     if finished:
         print(f"The run {done.path} had finished before; nothing was left to do.")
-    loss = next(row for row in reversed(done.metrics()) if "validation/loss" in row)["validation/loss"]
-    print(f"Validation: action loss {loss:.3f} on the tuned policy's latents.")
+    losses = [row["validation/loss"] for row in done.metrics() if "validation/loss" in row]
+    told = f"action loss {losses[-1]:.3f} on the tuned policy's latents" if losses else "no other actions are known"
+    print(f"Validation: {told}.")
     print(f"Policy: {done.model}\nTranslator: {done.path / 'translator'}")

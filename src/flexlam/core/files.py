@@ -145,6 +145,11 @@ _OURS = (
     *("meta/info.json", "_encoding.json", "mixture.json", "onnx.json"),
 )
 
+_RESUMABLE = (
+    " (What lies there is a run. If `train lam`, `policy`, `joint` or `tuned-policy` was interrupted, the same command "
+    "goes on with --resume; what is finished needs nothing more.)"
+)
+
 
 def check_output_folder(path: Path, overwrite: bool) -> None:
     """Make sure that a fresh result can be put at `path`, and leave what is there.
@@ -159,9 +164,8 @@ def check_output_folder(path: Path, overwrite: bool) -> None:
         if path.is_dir() and any(path.iterdir()):
             if not overwrite:
                 raise OutputError(
-                    f"{path} already holds something. Add --overwrite to replace it, or choose another --out folder. "
-                    "(An interrupted `train lam`, `policy`, `joint` or `tuned-policy` goes on with --resume; what is "
-                    "finished needs nothing more.)"
+                    f"{path} already holds something. Add --overwrite to replace it, or choose another --out folder."
+                    + (_RESUMABLE if (path / "run.json").exists() else "")
                 )
             if Path.cwd().is_relative_to(path.resolve()):
                 raise OutputError(f"{path} holds the folder you are in; choose another --out folder.")

@@ -104,6 +104,14 @@ class LabelSet:
         return cls(rows, episode, step, actions, data_hash, seed, draw, budget)
 
 
+def is_label_set(path: Path) -> bool:
+    """Whether a file was written by `LabelSet.save`; labels that people write have no such mark."""
+    try:
+        return path.suffix == ".parquet" and METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
 def choose_labels(index: TransitionIndex, store: FrameStore, budget: LabelBudget, seed: int, draw: int = 0) -> LabelSet:
     """Draw labels uniformly over the transitions of an index; build the index of the training episodes only.
 

@@ -16,6 +16,7 @@ from flexlam.acting.baselines import (
     MarginalActor,
     MarkovActor,
     Uniform,
+    is_single_choice,
     recorded_actions,
     require_single_choice,
 )
@@ -82,6 +83,14 @@ class ContenderConfig(Config):
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Settings of before latents had a source keep their hash, and steps of studies their folders."""
         return without_unused(self, handler(self), "latents")
+
+
+def usual_baselines(config: ContenderConfig, spec: ActionSpec) -> tuple[Baseline, ...]:
+    """The baselines of the settings; where nobody has chosen them, less the Markov chain if there can be none."""
+    chosen = config.baselines != type(config).model_fields["baselines"].default
+    if chosen or is_single_choice(spec):
+        return config.baselines
+    return tuple(name for name in config.baselines if name != "markov")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from flexlam.acting.actor import Actor
 from flexlam.acting.agent import Agent, DrawRule
 from flexlam.acting.baselines import ConstantActor
 from flexlam.acting.rollout import Arena, PlayedEpisode
+from flexlam.core.action import ActionSpec
 from flexlam.core.config import component
 from flexlam.core.errors import ConfigError, DataError, did_you_mean
 from flexlam.core.parallel import run_jobs
@@ -22,7 +23,15 @@ from flexlam.core.progress import progress
 from flexlam.data.store import FrameStore
 from flexlam.envs.base import Reference, Suite, open_suite
 from flexlam.envs.overlay import OverlayConfig, with_overlays
-from flexlam.evaluate.contenders import BLIND, CLONES, ContenderConfig, Contenders, constant_actions, train_contenders
+from flexlam.evaluate.contenders import (
+    BLIND,
+    CLONES,
+    ContenderConfig,
+    Contenders,
+    constant_actions,
+    train_contenders,
+    usual_baselines,
+)
 from flexlam.evaluate.prefix_lengths import check_prefix_lengths
 from flexlam.lam.model import LatentActionModel
 from flexlam.metrics.intervals import estimate, paired_difference
@@ -41,7 +50,8 @@ class ReturnsConfig(ContenderConfig):
     """Settings of a measurement of returns."""
 
     suite: str = "vizdoom"
-    """Where to act: vizdoom, or gymnasium:ID."""
+    """Where to act: vizdoom, gridworld, two-routes, dm_control:TASK, metaworld, procgen (or one of their tasks alone,
+    say procgen:maze), or gymnasium:ID for what is registered with Gymnasium."""
     overlays: tuple[component(OverlayConfig), ...] = ()  # type: ignore[valid-type]
     """Exogenous nuisance over the frames: what the recording had."""
     tasks: tuple[str, ...] = ()
@@ -78,6 +88,7 @@ class Acted:
 def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsConfig, policy: Policy) -> Acted:
     """Returns of the agent at every k and of every baseline, in each task, on episodes that nothing else has met.
 
+    The baseline "markov" is left out by itself where actions are no single choice and nobody has chosen the baselines.
     Labels come from training episodes of the data; the best constant and the rule are chosen on validation episodes.
 
     Raises:
@@ -88,6 +99,7 @@ def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsCo
     suite = with_overlays(open_suite(config.suite), config.overlays, config.seed)
     tasks = _check_tasks(config, suite, pairs)
     lengths = check_prefix_lengths(config.prefix_lengths, lam.num_slots)
+    config = config.model_copy(update={"baselines": usual_baselines(config, require_actions(pairs.store))})
     contenders = train_contenders(lam, policy, pairs, config)
     if config.candidate_rules:
         rule = choose_rule(contenders, suite, tasks, max(lengths), config)
@@ -101,6 +113,12 @@ def measure_returns(lam: LatentActionModel, pairs: SplitPairs, config: ReturnsCo
     }
     shown = {task: episode for task, (_, episode) in zip(tasks, measured, strict=True)}
     return Acted(results, shown, contenders.translator)
+
+
+def averages_ways(policy: Policy, spec: ActionSpec | None, rule: DrawRule) -> bool:
+    """Whether a rule averages continuous actions over several draws of a policy that is meant to be drawn from once."""
+    several = policy.draws and rule.codes == "sample" and rule.num_samples > policy.usual_samples == 1
+    return several and spec is not None and spec.num_continuous > 0
 
 
 def _measure_task(
@@ -292,9 +310,14 @@ def _check_tasks(config: ReturnsConfig, suite: Suite, pairs: SplitPairs) -> tupl
     for task in tasks:
         if task not in suite.tasks or task not in pairs.store.tasks:
             both = set(suite.tasks) & set(pairs.store.tasks)
+            hint = (
+                f"{did_you_mean(task, both)} (--tasks)"
+                if both
+                else f"The suite has {', '.join(sorted(suite.tasks))}; the data hold {', '.join(pairs.store.tasks)}. "
+                "Give the suite in which the data were recorded (--suite)."
+            )
             raise ConfigError(
-                f"There is no task {task!r} in both the suite {config.suite} and the data {pairs.store.path}. "
-                + did_you_mean(task, both)
+                f"There is no task {task!r} in both the suite {config.suite} and the data {pairs.store.path}. {hint}"
             )
     there = suite.action_spec, tuple(suite.frame_shape)
     recorded = require_actions(pairs.store), tuple(pairs.store.frame_shape)

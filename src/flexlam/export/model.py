@@ -11,7 +11,7 @@ from flexlam.core.files import atomic_folder, check_output_folder
 from flexlam.lam.model import LatentActionModel
 from flexlam.policy.model import load_policy
 from flexlam.training.runs import LamRun, open_lam
-from flexlam.translator.model import load_translator, translator_bundle
+from flexlam.translator.model import load_translator, require_policy, translator_bundle
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,19 @@ def share_model(
     Bundles are copied byte for byte, so that their hashes stay and they still know each other.
 
     Raises:
-        CheckpointError: a run is unfinished or damaged, or belongs to another model.
+        CheckpointError: a run is unfinished or damaged, belongs to another model, or the translator to another policy.
         OutputError: OUT holds something, or cannot be written.
     """
     check_output_folder(out, overwrite)
     opened, model = open_lam(run, torch.device("cpu"))
     parts: dict[str, Path] = {}
+    speaking = None if translator is None else load_translator(translator, model.hash)
     if translator is not None:
-        load_translator(translator, model.hash)
         parts["translator"] = translator_bundle(translator)
     if policy is not None:
-        load_policy(policy, model.hash)
+        deciding = load_policy(policy, model.hash)
+        if speaking is not None:
+            require_policy(speaking, deciding.hash)
         parts["policy"] = bundle_of(policy)
     shared = Shared(opened, model, tuple(parts))
     with atomic_folder(out) as folder:

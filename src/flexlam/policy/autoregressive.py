@@ -32,6 +32,7 @@ class SequenceModel(nn.Module):
     reads_codes: ClassVar[bool] = True
     draws: ClassVar[bool] = True
     nested: ClassVar[bool] = True
+    usual_samples: ClassVar[int] = 8
 
     class Config(PolicyConfig):
         """Settings of a sequence model."""

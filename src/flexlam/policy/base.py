@@ -56,6 +56,9 @@ class Policy(Protocol):
     """Whether its decisions are drawn; otherwise they are the same, however often they are made."""
     nested: ClassVar[bool]
     """Whether a prefix of a draw is a draw of that prefix; otherwise k has to be known beforehand."""
+    usual_samples: ClassVar[int]
+    """Draws of a decision where nobody says how many. The agent averages over draws, which is no decision where they
+    are different ways to act: then it is one."""
     frame_shape: tuple[int, int, int]
     num_slots: int
     codebook_size: int

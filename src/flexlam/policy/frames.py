@@ -53,6 +53,7 @@ class FramePolicy(nn.Module):
     reads_codes: ClassVar[bool] = False
     draws: ClassVar[bool]
     nested: ClassVar[bool]
+    usual_samples: ClassVar[int] = 1
     Config: ClassVar[Any] = FramePolicyConfig
     centre: Tensor
     scale: Tensor

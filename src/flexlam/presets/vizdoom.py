@@ -48,7 +48,7 @@ def vizdoom_tiny() -> Preset:
         policy=PolicyRunConfig(policy=small_policy(dim=32, depth=1), first_context_frames=6, training=loop),
         translator=TranslatorRunConfig(translator=translator, labels=labels, fit=fit),
         joint=JointConfig(translator=translator, labels=labels, training=loop),
-        tuned_policy=TunedPolicyConfig(labels=labels, training=loop.model_copy(update={"optimizer": OPTIMIZER})),
+        tuned_policy=TunedPolicyConfig(training=loop.model_copy(update={"optimizer": OPTIMIZER})),
         alignment=AlignmentConfig(translator=translator, labels=labels, num_draws=2, fit=fit, idm_draws=1, idm_fit=fit),
         reconstruction=ReconstructionConfig(num_transitions=64),
         returns=ReturnsConfig(

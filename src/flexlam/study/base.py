@@ -238,7 +238,7 @@ def _cost(workspace: Workspace, steps: Sequence[Step]) -> dict[str, float]:
 
 def _write(out: Path, results: Mapping[str, Any], outcome: Outcome) -> None:
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
-    title = "Claims (an effect is the first named minus the second)"
+    title = "Claims (an effect is the first named minus the second; where one alone is named, its value)"
     tables = {title: claims_table(results["claims"]), **outcome.tables}
     text = "\n\n".join(f"{title}\n\n{table.to_markdown()}" for title, table in tables.items())
     write_text(out / "table.md", text + "\n")

@@ -164,7 +164,7 @@ def holm(p_values: Mapping[str, float], level: float = LEVEL) -> dict[str, bool]
 
 
 def _too_few(effect: Effect) -> str:
-    return f"{_seeds(effect)} seeds, {MIN_SEEDS} are needed"
+    return f"{_seeds(effect)} of the {MIN_SEEDS} seeds needed"
 
 
 def _p_positive(values: np.ndarray) -> float:

@@ -72,8 +72,9 @@ def require_actions(store: FrameStore) -> ActionSpec:
     """
     if store.action_spec is None:
         raise DataError(
-            f"{store.path} holds no actions, and translating codes needs a few. Write some down (--label-file), "
-            "record without --no-actions, or use data that has an action column."
+            f"{store.path} holds no actions, and they are needed here. Record with them (flexlam collect without "
+            "--no-actions), or use data that has an action column. A translator alone can be fitted to a few that are "
+            "written down: flexlam train translator --label-file."
         )
     return store.action_spec
 

@@ -79,7 +79,7 @@ def with_latents(
     else:
         raise ConfigError(
             f"latents.source is 'interpolated', which a flow alone can do; this is a {policy.kind}. Give a flow "
-            "(flexlam train policy flow), or another source: inferred or sampled."
+            "(flexlam train policy PRESET --policy.name flow), or another source: inferred or sampled."
         )
     repeated = {name: getattr(labels, name).repeat_interleave(count, 0) for name in ("prev_action", "action", "obs")}
     return replace(labels, latents=latents.flatten(0, 1), num_draws=count, **repeated)

@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from flexlam.bottleneck.prefix import reported_prefix_lengths
 from flexlam.core.action import ActionSpec
 from flexlam.core.config import Config, component, without_unused
-from flexlam.core.files import check_output_folder, write_bytes
+from flexlam.core.files import check_output_folder
 from flexlam.core.machine import Device, choose_device, single_thread
 from flexlam.core.run_folder import RunFolder
 from flexlam.data.label_file import read_labels
 from flexlam.data.labels import LabelBudget, choose_labels
-from flexlam.data.location import Location, read_bytes
+from flexlam.data.location import Location
 from flexlam.data.splits import split_episodes
-from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.hourglass import HourglassStack
 from flexlam.policy.base import Policy
@@ -29,6 +28,7 @@ from flexlam.training.labelled import Labelled, encode_labelled, encode_with_act
 from flexlam.training.latent_source import LatentSourceConfig, with_latents
 from flexlam.training.pairs import load_pairs, open_store
 from flexlam.training.runs import open_lam
+from flexlam.training.taught import keep_label_file, whole_index
 from flexlam.translator.base import TranslatorConfig
 from flexlam.translator.model import build_translator, save_translator
 from flexlam.translator.serving import PerPrefixTranslator, PrefixSampledTranslator, Translator
@@ -203,7 +203,7 @@ def train_translator_by_hand(
     lam_run, model = open_lam(lam, choose_device(config.device))
     store = open_store(data, model.frame_shape)
     gap = lam_run.pairs
-    index = TransitionIndex.build(store, 1 if gap.gap_seconds else gap.gap_steps, gap.gap_seconds)
+    index = whole_index(store, gap)
     labels = read_labels(label_file, store, index)
     check_output_folder(out, overwrite)
     translator = config.translator.model_copy(update={"use_prev_action": False})
@@ -217,7 +217,7 @@ def train_translator_by_hand(
     unseen = {*splits.validation, *splits.test} & set(index.episode[labels.rows].tolist())
     parents = _parents(config, model, store.content_hash, deciding)
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
-    write_bytes(run.path / f"labels{label_file.suffix.lower()}", read_bytes(label_file))
+    keep_label_file(label_file, run.path)
     about: dict[str, Any] = {
         "num_steps": fit.num_steps,
         "heldout_loss": fit.heldout_loss,
@@ -227,7 +227,7 @@ def train_translator_by_hand(
         "labelled_heldout_episodes": sorted(store.episodes.names[episode] for episode in unseen),
     }
     run.write_json("fit.json", about)
-    save_translator(fit.model, run.model, model.hash or "", data_hash=store.content_hash)
+    _save(fit.model, run, parents)
     return run
 
 
@@ -259,8 +259,14 @@ def train_translator(
     run = RunFolder.create(out, KIND, config.model_dump(mode="json"), parents, overwrite)
     labels.save(run.path / "labels.parquet")
     run.write_json("fit.json", {"num_steps": fit.num_steps, "heldout_loss": fit.heldout_loss})
-    save_translator(fit.model, run.model, model.hash or "", data_hash=pairs.store.content_hash)
+    _save(fit.model, run, parents)
     return run
+
+
+def _save(translator: Translator, run: RunFolder, parents: dict[str, str]) -> None:
+    """The bundle knows the policy only if it has learned from its latents."""
+    learned_from = {"policy_hash": parents["policy"]} if "policy" in parents else {}
+    save_translator(translator, run.model, parents["lam"], data_hash=parents["data"], **learned_from)
 
 
 def _parents(

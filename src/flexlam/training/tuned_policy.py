@@ -6,11 +6,12 @@ latent action model.
 """
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from flexlam.bottleneck.base import Quantizer
@@ -20,22 +21,21 @@ from flexlam.core.errors import ConfigError, DataError
 from flexlam.core.machine import choose_device
 from flexlam.core.run_folder import RunFolder, open_or_plan
 from flexlam.core.seeding import numpy_generator, seeded_torch, torch_generator
-from flexlam.data.labels import LabelBudget, LabelSet, choose_labels
+from flexlam.data.labels import LabelBudget, choose_labels
 from flexlam.data.loader import BatchSampler
-from flexlam.data.transitions import TransitionIndex
 from flexlam.lam.model import LatentActionModel
 from flexlam.nn.patches import thumbnails
 from flexlam.policy.base import Policy
 from flexlam.policy.frames import FramePolicy
 from flexlam.policy.model import load_policy
 from flexlam.training.frame_policy import leading_images
-from flexlam.training.labelled import require_actions
 from flexlam.training.loop import LoopConfig, train
 from flexlam.training.optimizer import OptimizerConfig
 from flexlam.training.pairs import SplitPairs, load_pairs
 from flexlam.training.runs import open_lam
+from flexlam.training.taught import TaughtLabels, labels_of
 from flexlam.training.trackers import require_trackers
-from flexlam.translator.model import load_translator, read_hash, save_translator
+from flexlam.translator.model import load_translator, read_hash, require_policy, save_translator
 from flexlam.translator.serving import Translator
 
 KIND = "tuned-policy"
@@ -48,14 +48,23 @@ _CHUNK = 256
 class TunedPolicyConfig(Config):
     """Settings of fine-tuning."""
 
-    labels: LabelBudget = LabelBudget(count=256)
-    """How many labels, and from where: with the translator's own budget, draw and seed, the very labels it has seen."""
+    labels: LabelBudget | None = None
+    """How many labels, and from where; None: the very labels of the translator's run."""
     draw: int = 0
-    """Which random draw of the labels."""
+    """Which random draw of the labels, where they are not the translator's."""
     num_steps: int = Field(default=3, ge=1)
     """Euler steps of a flow from noise to a latent; gradients pass through all of them."""
     training: LoopConfig = LoopConfig(num_steps=500, optimizer=OPTIMIZER)
     """The loop; its number of steps is fixed beforehand, not chosen on anything. A batch counts labels."""
+
+    @model_validator(mode="after")
+    def _a_draw_needs_a_budget(self) -> Self:
+        if self.draw and self.labels is None:
+            raise ValueError(
+                "draw says which labels of a budget, and without labels.count or labels.fraction they are the "
+                "translator's own; give one of these, or no draw"
+            )
+        return self
 
 
 class TunedPolicyStage:
@@ -75,9 +84,9 @@ class TunedPolicyStage:
         policy: FramePolicy,
         translator: Translator,
         pairs: SplitPairs,
-        labels: LabelSet,
+        labels: TaughtLabels,
     ) -> None:
-        self.config, self.lam, self.pairs, self.rows = config, lam, pairs, labels.rows
+        self.config, self.lam, self.pairs, self.labels = config, lam, pairs, labels
         self.policy, self.translator = policy, translator.to(policy.device)
         self.module = nn.ModuleDict({"policy": self.policy, "translator": self.translator})
         self.prefix_weights = _prefix_weights(policy, translator)
@@ -89,28 +98,32 @@ class TunedPolicyStage:
         seed = self.config.training.seed
         generator = torch_generator(seed, KIND, step)
         k = int(torch.multinomial(self.prefix_weights, 1, generator=generator))
-        rows = self.rows[self.sampler.rows(step)]
         with seeded_torch(seed, "dropout", step):
-            return self._action_loss(self.pairs.train, rows, k, generator), {}
+            return self._action_loss(self.labels, self.sampler.rows(step), k, generator), {}
 
     @torch.inference_mode()
     def evaluate(self, step: int) -> dict[str, float]:
-        """Action loss on validation transitions, with the largest k: to be looked at, nothing is chosen on it."""
+        """Action loss on validation transitions, with the largest k: to be looked at, nothing is chosen on it.
+
+        Nothing where their actions are not known.
+        """
+        if self.pairs.store.action_spec != self.labels.spec:
+            return {}
         index, seed = self.pairs.validation, self.config.training.seed
         order = np.sort(numpy_generator(seed, KIND).permutation(len(index))[:_NUM_EVALUATED])
         generator, k = torch_generator(seed, KIND, "validation"), int(self.prefix_weights.nonzero().max())
-        chunks = np.array_split(order, -(-len(order) // _CHUNK))
-        loss = sum(float(self._action_loss(index, rows, k, generator)) * len(rows) for rows in chunks)
+        labels = TaughtLabels.recorded(order, index, self.pairs.store)
+        chunks = np.array_split(np.arange(len(order)), -(-len(order) // _CHUNK))
+        loss = sum(float(self._action_loss(labels, chosen, k, generator)) * len(chosen) for chosen in chunks)
         return {"loss": loss / len(order)}
 
-    def _action_loss(self, index: TransitionIndex, rows: np.ndarray, k: int, generator: torch.Generator) -> Tensor:
+    def _action_loss(self, labels: TaughtLabels, chosen: np.ndarray, k: int, generator: torch.Generator) -> Tensor:
         policy, translator = self.policy, self.translator
-        batch = index.batch(self.pairs.store, rows)
-        assert batch.prev_action is not None and batch.action is not None  # require_actions has seen to it
-        images = leading_images(policy, self.pairs.store, index, rows)
+        prev_action, action = (values[chosen].to(policy.device) for values in (labels.prev_action, labels.action))
+        images = leading_images(policy, self.pairs.store, labels.index, labels.rows[chosen])
         latents = draw_latents(policy, self.lam.quantizer, images, k, self.config.num_steps, generator)
-        outputs = translator(latents, batch.prev_action.to(policy.device), k, thumbnails(images[:, -1]))
-        return translator.codec.loss(outputs, batch.action.to(policy.device)).mean()
+        outputs = translator(latents, prev_action, k, thumbnails(images[:, -1]))
+        return translator.codec.loss(outputs, action).mean()
 
 
 def draw_latents(
@@ -166,28 +179,32 @@ def train_tuned_policy(
     overwrite: bool = False,
     resume: bool = False,
 ) -> RunFolder:
-    """Fine-tune: OUT/model holds the new policy, OUT/translator its translator, OUT/labels.parquet the labels.
+    """Fine-tune: OUT/model holds the new policy, OUT/translator its translator, OUT/labels.* the labels.
 
-    Both start as they were left: the policy by stage 2, the translator by stage 3. What normalises latents and
-    continuous actions stays as it is.
+    These are the translator's own, unless the settings have a budget. Both networks start as they were left: the policy
+    by stage 2, the translator by stage 3. What normalises latents and continuous actions stays as it is.
 
     Raises:
         ConfigError: a sequence model, or a translator that serves no k with which the model was trained.
-        DataError: the store has no actions, or others than the translator's.
+        DataError: the labels cannot be found or drawn, or their actions are not the translator's.
         CheckpointError, OutputError, TrainingError: see those.
     """
     device = choose_device(config.training.device)
     lam_run, model = open_lam(lam, device)
     pairs = load_pairs(data, lam_run.pairs, model.frame_shape)
-    spec = require_actions(pairs.store)
     tuned = _require_frame_policy(load_policy(policy, model.hash, device), policy)
     decoder = load_translator(translator, model.hash)
-    if decoder.codec.spec != spec:
+    require_policy(decoder, tuned.hash)
+    if config.labels is None:
+        labels = labels_of(translator, pairs, lam_run.pairs)
+    else:
+        drawn = choose_labels(pairs.train, pairs.store, config.labels, config.training.seed, config.draw)
+        labels = TaughtLabels.drawn(drawn, pairs)
+    if decoder.codec.spec != labels.spec:
         raise DataError(
-            f"{data} holds actions {spec}; the translator {translator} speaks {decoder.codec.spec}. Give the store "
-            "whose labels it was fitted to, or fit one to labels of this store (flexlam train translator)."
+            f"{data} holds actions {labels.spec}; the translator {translator} speaks {decoder.codec.spec}. Give the "
+            "store whose labels it was fitted to, or fit one to labels of this store (flexlam train translator)."
         )
-    labels = choose_labels(pairs.train, pairs.store, config.labels, config.training.seed, config.draw)
     parents = {
         "lam": model.hash or "",
         "data": pairs.store.content_hash,
@@ -201,7 +218,7 @@ def train_tuned_policy(
     stage = TunedPolicyStage(config, model, tuned, decoder, pairs, labels)
     if not resume:
         run.start(overwrite)
-    labels.save(run.path / "labels.parquet")
+    labels.keep(run.path)
     train(stage, config.training, run, "Fine-tuning")
     stage.module.eval()
     new_hash = tuned.save_pretrained(run.model, parents=parents)

@@ -78,7 +78,24 @@ def load_translator(path: Path, lam_hash: str | None) -> Translator:
     null_latent = bundle.tensors["model"]["prefix.null_latent"]
     translator = build_translator(description.translator, description.action_spec, null_latent, description.num_slots)
     load_weights(translator, bundle.tensors["model"], path)
+    translator.policy_hash = bundle.state.get("policy_hash")
     return translator.eval()
+
+
+def require_policy(translator: Translator, policy_hash: str | None) -> None:
+    """Refuse a translator that has learned from the latents of another policy than the one with a hash.
+
+    Raises:
+        CheckpointError: it has.
+    """
+    if translator.policy_hash not in (None, policy_hash):
+        raise CheckpointError(
+            f"The translator was fitted to latents of policy {translator.policy_hash} (by tuned-policy, or by train "
+            f"translator with --latents.source sampled or interpolated); it was given with policy {policy_hash}. Give "
+            "the policy of that hash (a tuned policy and its translator lie in one run), or fit a translator to this "
+            "one: flexlam train translator with --policy, or from encoded latents (--latents.source inferred), which "
+            "goes with any policy."
+        )
 
 
 def load_code_translator(path: Path, lam_hash: str | None) -> Translator:

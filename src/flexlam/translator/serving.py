@@ -24,6 +24,8 @@ class Translator(nn.Module):
 
     served: tuple[int, ...]
     """Every k it can serve."""
+    policy_hash: str | None = None
+    """Hash of the policy from whose latents it has learned; None: from encoded ones, which go with any policy."""
 
     def __init__(self, config: Any, spec: ActionSpec, null_latent: Float[Tensor, "D"], num_slots: int) -> None:
         super().__init__()
