@@ -181,7 +181,7 @@ def factor_table(config: StudyConfig, found: Found) -> Table:
     groups: dict[str, list[tuple[str, ...]]] = {}
     for factor, level, (_, _, deciding) in _levels(config):
         for number in deciding.num_steps:
-            where = {"part": "factor", "factor": factor, "level": level, "num_steps": number}
+            where: dict[str, Any] = {"part": "factor", "factor": factor, "level": level, "num_steps": number}
             cells = (shown(found, name, **where) for name in COLUMNS)
             groups.setdefault(factor, []).append((f"{factor}: {level or number}", *cells))
     return Table(("factor", *COLUMNS.values()), tuple(tuple(rows) for rows in groups.values()))
