@@ -12,7 +12,7 @@ import pytest
 
 from flexlam.core.errors import ConfigError, DataError, SuiteError
 from flexlam.core.extras import ENDOGENOUS_STATE, EXOGENOUS_STATE, GOAL_STATE
-from flexlam.envs import opengl
+from flexlam.envs import dm_control_suite, opengl
 from flexlam.envs.base import Step, open_suite
 from flexlam.envs.dm_control_suite import TASKS, DmControlSuite
 from flexlam.envs.overlay import OverlaySuite
