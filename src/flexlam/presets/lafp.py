@@ -40,8 +40,8 @@ LABEL_SHARE = 0.1
 
 _LABELS = LabelBudget(fraction=LABEL_SHARE)
 _RULE = DrawRule(num_samples=1)
-# Continuous actions have to come out as large as they were: dropout and a strong decay pull them towards their mean (in
-# two-routes a step that needs 0.75 came out as 0.39 once), so nothing is left out at random and little decays.
+# Continuous actions have to come out as large as they were: dropout and a strong decay pull them towards their mean, so
+# nothing is left out at random and little decays.
 _WHOLE: dict[str, Any] = {"dropout": 0, "input_dropout": 0}
 _GENTLE: dict[str, Any] = {"learning_rate": 1e-3, "weight_decay": 0.01}
 _ADAM = OptimizerConfig(name="adamw", learning_rate=1e-3)

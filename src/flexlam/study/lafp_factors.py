@@ -98,76 +98,61 @@ def factor_claims(config: StudyConfig, found: Found) -> list[Claim]:
     def success(factor: str, **where: Any) -> Values:
         return found.values("success", part="factor", factor=factor, **where)
 
+    def more(id: str, statement: str, ours: Values, theirs: Values) -> list[Claim]:
+        return [above(id, statement, paired_effect(ours, theirs), unit=unit)] if ours and theirs else []
+
+    def enough(id: str, statement: str, cell: str, ours: Values, theirs: Values) -> list[Claim]:
+        behind = {cell: paired_effect(theirs, ours)} if ours and theirs else {}
+        return [non_inferior(id, statement, behind, MARGIN, unit)] if behind else []
+
     inferred, sampled, interpolated = (success(DECODER, level=source) for source in SOURCES)
-    claims = [
-        above(
-            "interpolated-over-sampled",
-            "a decoder fitted to interpolated latents succeeds more than one fitted to sampled latents",
-            paired_effect(interpolated, sampled),
-            unit=unit,
-        ),
-        non_inferior(
-            "interpolated-not-behind-inferred",
-            f"a decoder fitted to interpolated latents is at most {MARGIN:g} behind one fitted to inferred latents",
-            {"inferred": paired_effect(inferred, interpolated)},
-            MARGIN,
-            unit,
-        ),
-    ]
-    if {1, 3} <= set(factors.num_steps):
-        three, one = (success(STEPS, num_steps=number) for number in (3, 1))
-        claims.append(
-            above(
-                "three-steps-over-one",
-                "LAFP succeeds more with 3 steps than with 1",
-                paired_effect(three, one),
-                unit=unit,
-            )
-        )
-    if {3, 20} <= set(factors.num_steps):
-        three, many = (success(STEPS, num_steps=number) for number in (3, 20))
-        claims.append(
-            non_inferior(
-                "three-steps-enough",
-                f"with 3 steps LAFP succeeds at most {MARGIN:g} less than with 20",
-                {"3": paired_effect(many, three)},
-                MARGIN,
-                unit,
-            )
-        )
+    one, three, twenty = (success(STEPS, num_steps=number) for number in (1, 3, 20))
     widest = max(factors.num_slots, default=0)
     latent, vector = (success(WIDTH, level=width_level(config, widest, target)) for target in TARGETS)
-    if latent and vector:
-        width = widest * config.lafp.lam.lam.quantizer.dim
-        claims.append(
-            above(
-                "latent-over-vector",
-                f"LAFP that predicts the latent succeeds more than one that predicts the vector, at a width of {width}",
-                paired_effect(latent, vector),
-                unit=unit,
-            )
-        )
     frozen, tuned = (success(POLICY, level=level) for level in (FROZEN, TUNED))
-    if frozen and tuned:
-        claims.append(
-            above(
-                "frozen-over-tuned",
-                "LAFP whose policy stays frozen succeeds more than LAFP whose policy is fine-tuned with its decoder",
-                paired_effect(frozen, tuned),
-                unit=unit,
-            )
-        )
     without, with_head = (success(PRETRAINING, level=level) for level in (WITHOUT_HEAD, WITH_HEAD))
-    if without and with_head:
-        claims.append(
-            above(
-                "action-head-helps",
-                "LAFP succeeds more on a model that was pretrained with an action head than on one without",
-                paired_effect(with_head, without),
-                unit=unit,
-            )
-        )
-    return claims
+    return [
+        *more(
+            "interpolated-over-sampled",
+            "a decoder fitted to interpolated latents succeeds more than one fitted to sampled latents",
+            interpolated,
+            sampled,
+        ),
+        *enough(
+            "interpolated-not-behind-inferred",
+            f"a decoder fitted to interpolated latents is at most {MARGIN:g} behind one fitted to inferred latents",
+            "inferred",
+            interpolated,
+            inferred,
+        ),
+        *more("three-steps-over-one", "LAFP succeeds more with 3 steps than with 1", three, one),
+        *enough(
+            "three-steps-enough",
+            f"with 3 steps LAFP succeeds at most {MARGIN:g} less than with 20",
+            "3",
+            three,
+            twenty,
+        ),
+        *more(
+            "latent-over-vector",
+            "LAFP that predicts the latent succeeds more than one that predicts the vector, at a width of "
+            f"{widest * config.lafp.lam.lam.quantizer.dim}",
+            latent,
+            vector,
+        ),
+        *more(
+            "frozen-over-tuned",
+            "LAFP whose policy stays frozen succeeds more than LAFP whose policy is fine-tuned with its decoder",
+            frozen,
+            tuned,
+        ),
+        *more(
+            "action-head-helps",
+            "LAFP succeeds more on a model that was pretrained with an action head than on one without",
+            with_head,
+            without,
+        ),
+    ]
 
 
 def shown(found: Found, name: str, digits: int = 3, **where: Any) -> str:
